@@ -220,7 +220,7 @@ class Measure:
             raise InputError(f"tolerance: found {tolerance}; a nonnegative number is accepted")
         kept: list[int] = []
         sums: list[Any] = []
-        flat = self.points.reshape(self.size, -1)
+        flat = _flat(self.points)
         rounded = to_float(flat) if tolerance > 0 else np.empty((self.size, 0))
         norms = np.linalg.norm(rounded, axis=1)
         for atom in range(self.size):
@@ -342,6 +342,10 @@ class Matching:
         return chosen.sign_flipped(np.flatnonzero(self.signs[there] < 0).tolist()).rescaled(self.factors[there])
 
 
+def _flat(array: Array) -> Array:
+    return array.reshape(len(array), math.prod(array.shape[1:]))
+
+
 def _relative(difference: Float, reference: Float) -> Float:
     sizes = np.linalg.norm(reference, axis=-1)
     quotient: Float = np.linalg.norm(difference, axis=-1) / np.where(sizes > 0, sizes, 1.0)
@@ -363,8 +367,8 @@ def _match(measure: Measure, other: Measure, fibre: tuple[str, ...]) -> Matching
     n, m = measure.size, other.size
     if "permutation" not in fibre and n != m:
         raise InputError(f"other: found {m} atoms; {n} are accepted unless the fibre holds permutations")
-    x, z = to_float(measure.points).reshape(n, -1), to_float(other.points).reshape(m, -1)
-    c, e = to_float(measure.coefficients).reshape(n, -1), to_float(other.coefficients).reshape(m, -1)
+    x, z = _flat(to_float(measure.points)), _flat(to_float(other.points))
+    c, e = _flat(to_float(measure.coefficients)), _flat(to_float(other.coefficients))
     x_scale, z_scale = np.ones(n), np.ones(m)
     if "positive-scaling" in fibre:
         x_scale, z_scale = _norms(x), _norms(z)
