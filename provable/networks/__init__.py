@@ -1,0 +1,19 @@
+"""Evaluation of networks: values, per-sample gradients, tangent embedding and kernel, losses; in every arithmetic."""
+
+from provable.networks.evaluation import Trace, forward, trace
+from provable.networks.gradients import loss_gradient
+from provable.networks.parameters import Parameters
+from provable.networks.tangents import Cotangents, backpropagate, embed, tangent_kernel, tangents
+
+__all__ = [
+    "Cotangents",
+    "Parameters",
+    "Trace",
+    "backpropagate",
+    "embed",
+    "forward",
+    "loss_gradient",
+    "tangent_kernel",
+    "tangents",
+    "trace",
+]
