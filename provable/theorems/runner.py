@@ -1,0 +1,242 @@
+"""Verifying many theorems: two at a time, each in a worker process, each within its budget."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from provable.errors import InputError
+from provable.theorems import registry
+from provable.theorems.evidence import MEANING, Verification
+from provable.theorems.search import EFFORTS, Effort
+from provable.theorems.theorem import INCONCLUSIVE
+
+START_SECONDS = 60.0
+"""Extra time for a worker's first answer, in which it imports SciPy, SymPy and Hypothesis."""
+
+
+def verify(
+    ids: Sequence[str] | None = None,
+    *,
+    effort: str = "standard",
+    rng: int | np.random.Generator | None = 0,
+    progress: Callable[[Verification], None] | None = None,
+    workers: int | None = None,
+    budget_seconds: float | None = None,
+) -> list[Verification]:
+    """Run the evidence of theorems and judge them.
+
+    Parameters
+    ----------
+    ids : sequence of str, optional
+        Identifiers, prefixes such as ``"loo2024"``, or paths of Python files; default: every registered theorem.
+    effort : {"quick", "standard", "deep"}, optional
+        How much work to do.
+    rng : int or numpy.random.Generator, optional
+        Seed, or a generator from which one is drawn.
+    progress : callable, optional
+        Called with each verification as it is done.
+    workers : int, optional
+        Number of worker processes; default: one per core, at most four.
+    budget_seconds : float, optional
+        After how many seconds a theorem is stopped; default: the effort's own.
+
+    Returns
+    -------
+    list of Verification
+        In the order of `ids`.
+
+    Raises
+    ------
+    InputError
+        If an identifier is unknown, a file cannot be loaded, or the effort has no such name.
+    """
+    if effort not in EFFORTS:
+        raise InputError(f"effort '{effort}' is unknown; quick, standard and deep are accepted")
+    names = select_theorems(ids)
+    seed = rng if isinstance(rng, int) else int(np.random.default_rng(rng).integers(2**63))
+    budget = EFFORTS[effort].budget_seconds if budget_seconds is None else budget_seconds
+    tasks: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for index in range(len(names)):
+        tasks.put(index)
+    results: list[Verification | None] = [None] * len(names)
+    failures: list[BaseException] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        with contextlib.closing(_Worker()) as worker:
+            while not failures:
+                try:
+                    index = tasks.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    result = worker.verify(names[index], EFFORTS[effort], seed, budget)
+                except BaseException as error:
+                    failures.append(error)
+                    return
+                with lock:
+                    results[index] = result
+                    if progress is not None:
+                        progress(result)
+
+    count = min(len(names), workers or min(4, os.cpu_count() or 1))
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        failures.append(KeyboardInterrupt())
+        raise
+    if failures:
+        raise failures[0]
+    return [result for result in results if result is not None]
+
+
+def select_theorems(ids: Sequence[str] | None) -> list[str]:
+    """Expand identifiers, prefixes and paths.
+
+    Parameters
+    ----------
+    ids : sequence of str or None
+        What the user named; None or an empty sequence means all.
+
+    Returns
+    -------
+    list of str
+        Identifiers and paths, each once.
+
+    Raises
+    ------
+    InputError
+        If something named does not exist.
+    """
+    known = registry.identifiers()
+    if not ids:
+        return known
+    chosen: list[str] = []
+    for name in ids:
+        if name.endswith(".py"):
+            if not Path(name).is_file():
+                raise InputError(f"{name}: there is no such file; a Python file that assigns `theorem` is accepted")
+            matches = [name]
+        else:
+            matches = [name] if name in known else [each for each in known if each.startswith(name + ".")]
+        if not matches:
+            registry.find(name)
+        chosen.extend(match for match in matches if match not in chosen)
+    return chosen
+
+
+class _Worker:
+    """A worker process that is started when needed and again after it had to be stopped."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def close(self) -> None:
+        """Stop the process."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+    def verify(self, name: str, effort: Effort, seed: int, budget: float) -> Verification:
+        """Have one theorem verified.
+
+        Parameters
+        ----------
+        name : str
+            Identifier or path.
+        effort : Effort
+            How much work.
+        seed : int
+            The seed.
+        budget : float
+            Seconds after which the process is stopped.
+
+        Returns
+        -------
+        Verification
+            The answer, or `inconclusive` if the process was stopped or died.
+
+        Raises
+        ------
+        InputError
+            If the theorem cannot be loaded.
+        """
+        fresh = self.process is None
+        if self.process is None:
+            environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "provable.theorems.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+            )
+        start = time.perf_counter()
+        line = self._exchange({"theorem": name, "effort": effort.name, "seed": seed}, budget + fresh * START_SECONDS)
+        seconds = round(time.perf_counter() - start, 3)
+        if line is None:
+            self.close()
+            return _stopped(name, f"it did not end within its budget of {budget:g} s", seconds)
+        if not line:
+            self.close()
+            return _stopped(name, "its process died", seconds)
+        reply = json.loads(line)
+        if "error" in reply:
+            raise InputError(reply["error"])
+        return Verification.from_dict(reply["verification"])
+
+    def _exchange(self, request: dict[str, object], seconds: float) -> bytes | None:
+        """Send a request and wait for a line: None when time ran out, empty when the process died."""
+        process = self.process
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            return b""
+        descriptor, received, deadline = process.stdout.fileno(), b"", time.monotonic() + seconds
+        while not received.endswith(b"\n"):
+            ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                return None
+            part = os.read(descriptor, 1 << 20)
+            if not part:
+                return b""
+            received += part
+        return received
+
+
+def _stopped(name: str, reason: str, seconds: float) -> Verification:
+    title = source = statement = ""
+    expected = None
+    if not name.endswith(".py"):
+        theorem = registry.find(name).theorem
+        title, source, statement, expected = theorem.title, str(theorem.source), theorem.statement, theorem.expected
+    return Verification(
+        id=Path(name).stem if name.endswith(".py") else name,
+        title=title,
+        source=source,
+        statement=statement,
+        expected=expected,
+        verdict=INCONCLUSIVE,
+        reason=f"{name}: {reason}",
+        does_not_say=MEANING[INCONCLUSIVE],
+        seconds=seconds,
+    )
