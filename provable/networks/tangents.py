@@ -12,11 +12,14 @@ import numpy as np
 from provable import arithmetic
 from provable.architectures import Architecture, Layer, Linear, Residual
 from provable.arithmetic import Array
-from provable.errors import InputError
+from provable.errors import InputError, UnsupportedError
 from provable.measures import Measure
 from provable.networks import layers
 from provable.networks.evaluation import Trace, trace
 from provable.networks.parameters import Parameters
+
+LARGEST_TANGENTS = 2**35
+"""Bytes that the array of all tangents may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +128,15 @@ def tangents(architecture: Architecture, parameters: Parameters, inputs: Any) ->
     InputError
         If the inputs do not fit the architecture.
     UnsupportedError
-        For a layer that cannot be evaluated; the message names it.
+        For a layer that cannot be evaluated, which the message names, and if the result would take over 32 GiB.
     """
     traced = trace(architecture, parameters, inputs)
     shape = (len(traced.output), architecture.output_size, architecture.parameter_count)
+    if 8 * math.prod(shape) > LARGEST_TANGENTS:
+        raise UnsupportedError(
+            f"inputs: found {shape[0]} samples, whose tangents of shape {shape} need {8 * math.prod(shape)} bytes; at most "
+            f"{LARGEST_TANGENTS} are accepted: take fewer samples, embed a measure or form the tangent kernel"
+        )
     result = np.empty(shape, dtype=traced.output.dtype)
     for output, cotangents in enumerate(_output_cotangents(architecture, parameters, traced)):
         start = 0

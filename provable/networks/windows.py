@@ -56,7 +56,7 @@ def fold(windows: Array, extents: Pair, stride: Pair, padding: Pair) -> Array:
     """
     n, channels, tall, wide, rows, columns = windows.shape
     padded = (extents[0] + 2 * padding[0], extents[1] + 2 * padding[1])
-    result = arithmetic.full((n, channels, *padded), 0, windows)
+    result = arithmetic.full((n, channels, *padded), 0, windows).astype(windows.dtype, copy=False)
     for a in range(tall):
         for b in range(wide):
             place = np.s_[:, :, a : a + rows * stride[0] : stride[0], b : b + columns * stride[1] : stride[1]]
