@@ -77,6 +77,11 @@ def _pi(z: Array) -> Any:
     return flint.arb.pi() if _is_ball(z) else math.pi
 
 
+def _before_underflow(z: Array) -> Array:
+    # beyond 40 exp(-z²/2) is zero in float64, and the square of a huge z would overflow
+    return z if z.dtype == object else np.clip(z, -40.0, 40.0)
+
+
 def _normal_density(z: Array) -> Array:
     density: Array = np.asarray(arithmetic.exp(-(z * z) / 2)) / arithmetic.sqrt(2 * _pi(z))
     return density
@@ -84,7 +89,10 @@ def _normal_density(z: Array) -> Array:
 
 def _sech_squared(z: Array) -> Array:
     # 4 e^(-2|z|) / (1 + e^(-2|z|))², because 1 - tanh² has no relative accuracy in the tails
-    decay = np.asarray(arithmetic.exp(-2 * abs(z)))
+    if arithmetic.kind(z) not in ("float64", "ball"):
+        return np.asarray(arithmetic.tanh(z))  # refuses, naming the arithmetic
+    root = np.asarray(arithmetic.exp(-abs(z)))
+    decay = root * root
     square: Array = 4 * decay / ((1 + decay) * (1 + decay))
     return square
 
@@ -220,9 +228,11 @@ def _derivative(activation: Activation, z: Array, order: int) -> Any:
         case Softplus():
             return _logistic(z) if order == 1 else _logistic_slope(z)
         case Erf():
+            z = _before_underflow(z)
             slope = 2 * arithmetic.exp(-z * z) / arithmetic.sqrt(_pi(z))
             return slope if order == 1 else -2 * z * slope
         case GELU():
+            z = _before_underflow(z)
             density = _normal_density(z)
             return _normal_distribution(z) + z * density if order == 1 else (2 - z * z) * density
         case SiLU():
