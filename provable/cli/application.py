@@ -7,40 +7,35 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import click
 import typer
 
 from provable.errors import ProvableError
 
 COMMANDS = {
-    "verify": "run theorems' evidence and compare the verdicts with the expected ones",
-    "list": "list the theorems with statement, source and expected verdict",
-    "audit": "security metrics of an architecture, with proofs",
-    "observe": "make an observation file from an architecture and data",
-    "recover": "recover the data behind one observation, with a certificate",
-    "check": "re-check a certificate with the independent checker",
+    "verify": "Run theorems' evidence and compare the verdicts with the expected ones.",
+    "list": "List the theorems with statement, source and expected verdict.",
+    "audit": "Tell, with proofs, how much of an input an architecture's gradients determine.",
+    "observe": "Make an observation file from an architecture and data.",
+    "recover": "Recover the data behind one observation, with a certificate.",
+    "check": "Re-check a certificate with the independent checker.",
 }
 
-
-def _command(name: str) -> click.Command:
-    function = getattr(importlib.import_module(f"provable.cli.{name}"), name)
-    application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    application.command(name=name, help=function.__doc__, short_help=COMMANDS[name])(function)
-    return typer.main.get_command(application)
+# Some releases of Typer carry their own copy of Click, so the base of usage errors is reached through Typer's own name.
+_USAGE_ERRORS: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
-class _Commands(click.Group):
-    """Loads a command's module only when that command is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _command(cmd_name) if cmd_name in COMMANDS else None
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+def _application() -> typer.Typer:
+    application = typer.Typer(
+        name="provable",
+        help="Theory verification and numerical analysis of training-data reconstruction.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    for name, help_text in COMMANDS.items():
+        function = getattr(importlib.import_module(f"provable.cli.{name}"), name)
+        application.command(name=name, help=help_text)(function)
+    return application
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -56,17 +51,12 @@ def run(arguments: Sequence[str]) -> int:
     int
         Exit status: 0 all as expected, 1 something fell short, 2 wrong input or usage, 130 interrupted.
     """
-    group = _Commands(
-        name="provable", help="Theory verification and numerical analysis of training-data reconstruction."
-    )
+    command: Any = typer.main.get_command(_application())
     try:
-        status: Any = group.main(args=list(arguments), prog_name="provable", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        sys.stderr.write(error.format_message() + "\n")
-        return 2
-    except click.ClickException as error:
-        return _fail(error.format_message())
-    except (click.exceptions.Abort, KeyboardInterrupt):
+        status = command.main(args=list(arguments) or ["--help"], prog_name="provable", standalone_mode=False)
+    except _USAGE_ERRORS as error:
+        return _fail(str(getattr(error, "format_message", lambda: error)()))
+    except (typer.Abort, KeyboardInterrupt):
         return _fail("interrupted", 130)
     except ProvableError as error:
         return _fail(str(error))

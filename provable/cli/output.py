@@ -12,6 +12,9 @@ from rich.console import Console
 
 from provable.files import write_atomically
 
+PLAIN_WIDTH = 140
+"""Columns of a table that goes to a file or a pipe."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 OutputOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write the result file there, atomically.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
@@ -36,4 +39,4 @@ def emit(document: str, *, as_json: bool, output: Path | None, show: Callable[[C
     if as_json:
         sys.stdout.write(document.rstrip("\n") + "\n")
     else:
-        show(Console(file=sys.stdout, soft_wrap=False))
+        show(Console(file=sys.stdout, width=None if sys.stdout.isatty() else PLAIN_WIDTH))

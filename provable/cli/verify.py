@@ -149,9 +149,11 @@ def _explain(console: Console, result: Any) -> None:
         console.print(f"  {result.reason}", highlight=False, markup=False)
     if result.counterexample:
         found = result.counterexample
+        computed = (
+            "" if found["relation"] == "holds" else f": {found['left']} {found['relation']} {found['right']} is false"
+        )
         console.print(
-            f"  counterexample to '{found['check']}' ({found['left']} {found['relation']} {found['right']} is false in "
-            f"{found['arithmetic']} arithmetic):",
+            f"  counterexample to '{found['check']}', re-checked in {found['arithmetic']} arithmetic{computed}",
             highlight=False,
             markup=False,
         )

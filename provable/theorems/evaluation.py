@@ -204,14 +204,23 @@ def confirm_violation(
 
 
 def _confirmation(arithmetic: Arithmetic, check: Check, outcome: Outcome) -> Confirmation:
-    left, right = (_brief(check.left), _brief(check.right)) if check.relation != "holds" else ("false", "true")
-    return Confirmation(arithmetic.name, check.name, check.relation, left, right)
+    if check.relation == "holds":
+        return Confirmation(arithmetic.name, check.name, check.relation, "false", "true")
+    left, right = np.broadcast_arrays(np.asarray(check.left), np.asarray(check.right))
+    where = ""
+    if check.relation != "!=":
+        with arithmetic.working():
+            for index in np.ndindex(left.shape):
+                part = dataclasses.replace(check, left=left[index], right=right[index])
+                if evaluate(part).status == "violated":
+                    where = f" (entry {', '.join(map(str, index))})" if index else ""
+                    left, right = left[index], right[index]
+                    break
+    return Confirmation(arithmetic.name, check.name + where, check.relation, _brief(left), _brief(right))
 
 
 def _brief(value: Any) -> str:
     values = np.asarray(value)
-    if values.dtype == object:
-        parts = [str(part) for part in values.reshape(-1)[:8]]
-        text = ", ".join(part if len(part) <= 40 else part[:37] + "..." for part in parts)
-        return f"[{text}{', ...' if values.size > 8 else ''}]" if values.shape else text
-    return str(np.array2string(values, separator=", ", threshold=8).replace("\n", " "))
+    parts = [str(part) for part in values.reshape(-1)[:8]]
+    text = ", ".join(part if len(part) <= 60 else part[:57] + "..." for part in parts)
+    return f"[{text}{', ...' if values.size > 8 else ''}]" if values.shape else text

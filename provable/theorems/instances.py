@@ -132,23 +132,26 @@ def describe(value: Any, *, indent: str = "") -> str:
     str
         A few lines; long arrays are abridged.
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type | Architecture):
-        lines = [f"{indent}{type(value).__name__}"]
-        for field in dataclasses.fields(value):
-            lines.append(_entry(field.name, getattr(value, field.name), indent + "  "))
-        return "\n".join(lines)
-    if isinstance(value, Parameters):
-        return "\n".join([f"{indent}Parameters", *(_entry(key, part, indent + "  ") for key, part in value.items())])
+    if isinstance(value, Architecture | type):
+        return indent + _inline(value)
     if isinstance(value, Mapping):
         return "\n".join(_entry(str(key), part, indent) for key, part in value.items())
-    if isinstance(value, tuple | list) and any(isinstance(part, np.ndarray) for part in value):
+    if dataclasses.is_dataclass(value):
+        fields = [_entry(field.name, getattr(value, field.name), indent + "  ") for field in dataclasses.fields(value)]
+        return "\n".join([f"{indent}{type(value).__name__}", *fields])
+    if isinstance(value, tuple | list) and any(_is_nested(part) or isinstance(part, np.ndarray) for part in value):
         return "\n".join(_entry(f"[{index}]", part, indent) for index, part in enumerate(value))
     return indent + _inline(value)
 
 
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, Mapping) or (
+        dataclasses.is_dataclass(value) and not isinstance(value, Architecture | type)
+    )
+
+
 def _entry(name: str, value: Any, indent: str) -> str:
-    nested = dataclasses.is_dataclass(value) and not isinstance(value, Architecture)
-    if nested or isinstance(value, Parameters | Mapping):
+    if _is_nested(value):
         return f"{indent}{name} =\n{describe(value, indent=indent + '  ')}"
     return f"{indent}{name} = {_inline(value)}"
 

@@ -14,6 +14,7 @@ from provable.theorems import counterexamples, rates
 from provable.theorems.derivation import Step
 from provable.theorems.evaluation import confirm_violation, meets
 from provable.theorems.evidence import MEANING, TwinResult, Verification
+from provable.theorems.instances import describe
 from provable.theorems.registry import Entry, locate
 from provable.theorems.search import Counterexample, Effort, Sample, sample
 from provable.theorems.theorem import (
@@ -163,7 +164,7 @@ def _claim(entry: Entry, effort: Effort, seed: int, findings: _Findings) -> None
     if drawn.suspicion is not None:
         findings.faults.append(
             "a draw violates the claim in float64 and no exact arithmetic could decide it: "
-            + " ".join(counterexamples.describe(drawn.suspicion).split())[:300]
+            + " ".join(describe(drawn.suspicion).split())[:300]
         )
     findings.certified = any(proved == drawn.tried > 0 for _, proved in drawn.exact.values())
 

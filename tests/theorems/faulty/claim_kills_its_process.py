@@ -1,0 +1,14 @@
+"""A claim that ends the process."""
+
+from provable.theorems import RATIONAL, Source, Theorem
+from provable.theorems.strategies import readable_numbers
+
+theorem = Theorem(statement="x^2 >= 0", source=Source("faulty on purpose"))
+theorem.instances(readable_numbers())
+
+
+@theorem.claim(arithmetics=(RATIONAL,))
+def square(x):
+    import os
+
+    os._exit(3)

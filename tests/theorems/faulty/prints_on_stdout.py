@@ -1,0 +1,15 @@
+"""A file that prints, which must not mix with the results."""
+
+from provable.theorems import RATIONAL, Source, Theorem, holds
+from provable.theorems.strategies import readable_numbers
+
+theorem = Theorem(statement="x^2 >= 0", source=Source("faulty on purpose"))
+theorem.instances(readable_numbers())
+
+
+print("hello from the theorem")  # noqa: T201
+
+
+@theorem.claim(arithmetics=(RATIONAL,))
+def square(x):
+    return holds(x * x >= 0, name="x^2 >= 0")

@@ -1,0 +1,3 @@
+"""A file that raises."""
+
+raise RuntimeError("first line\nsecond line")
