@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 from provable.errors import InputError
 
+Member = NDArray[Any] | str | tuple[str, ...]
+"""What an archive holds under a key."""
+
 LIMIT_BYTES = 2 * 2**30
 """Default limit on the size of a file and on what its members declare together, in bytes."""
 
@@ -74,12 +77,12 @@ def shown(text: str, limit: int = 80) -> str:
     return quoted if len(text) <= limit and len(quoted) <= limit + 2 else f"{quoted[:limit]}..."
 
 
-def write_archive(members: Mapping[str, NDArray[Any] | str | int | float | bool]) -> bytes:
+def write_archive(members: Mapping[str, Member | float]) -> bytes:
     """Write arrays as an uncompressed `.npz`: the same arrays give the same bytes, always and everywhere.
 
     Parameters
     ----------
-    members : mapping of str to array or scalar
+    members : mapping of str to array, str, tuple of str or number
         Keys and contents, in the order in which they are written: float64, int64, bool and text.
 
     Returns
@@ -95,7 +98,7 @@ def write_archive(members: Mapping[str, NDArray[Any] | str | int | float | bool]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for key, content in members.items():
-            array = np.asarray(content, order="C")
+            array = np.array(content, dtype=np.str_) if isinstance(content, tuple) else np.asarray(content, order="C")
             if array.dtype.kind not in "fibU" or (array.dtype.kind in "fi" and array.dtype.itemsize != 8):
                 raise TypeError(f"{key}: {array.dtype} is not written; float64, int64, bool and text are")
             entry = zipfile.ZipInfo(f"{key}.npy", date_time=_TIMESTAMP)
@@ -109,7 +112,7 @@ def write_archive(members: Mapping[str, NDArray[Any] | str | int | float | bool]
     return buffer.getvalue()
 
 
-def read_archive(content: bytes, name: str, *, limit_bytes: int = LIMIT_BYTES) -> dict[str, NDArray[Any] | str]:
+def read_archive(content: bytes, name: str, *, limit_bytes: int = LIMIT_BYTES) -> dict[str, Member]:
     """Read every member of an `.npz` made by anybody.
 
     Parameters
@@ -123,9 +126,8 @@ def read_archive(content: bytes, name: str, *, limit_bytes: int = LIMIT_BYTES) -
 
     Returns
     -------
-    dict of str to ndarray or str
-        Key to read-only array (float64, an integer type or bool); text of shape () comes as `str`, text of shape (n,)
-        as an object array of `str`.
+    dict of str to ndarray, str or tuple of str
+        Key to read-only array (float64, an integer type or bool), or to text of shape () or (n,).
 
     Raises
     ------
@@ -186,7 +188,7 @@ def _directory(archive: zipfile.ZipFile, name: str, limit_bytes: int) -> dict[st
     return entries
 
 
-def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) -> NDArray[Any] | str:
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, where: str) -> Member:
     try:
         with archive.open(entry) as stream:
             content = stream.read(entry.file_size)
@@ -256,7 +258,7 @@ def _array(content: bytes, header: _Header, where: str) -> NDArray[Any]:
     return array
 
 
-def _text(content: bytes, header: _Header, where: str) -> NDArray[Any] | str:
+def _text(content: bytes, header: _Header, where: str) -> str | tuple[str, ...]:
     matched = re.fullmatch(r"([<>])U([0-9]{1,10})", header.descr, re.ASCII)
     if matched is None or len(header.shape) > 1:
         raise InputError(
@@ -275,9 +277,4 @@ def _text(content: bytes, header: _Header, where: str) -> NDArray[Any] | str:
         raise InputError(
             f"{where} holds an invalid character at byte {error.start}; Unicode text is accepted"
         ) from error
-    if header.shape == ():
-        return parts[0]
-    texts = np.empty(header.shape, dtype=object)
-    texts[:] = parts
-    texts.flags.writeable = False
-    return texts
+    return parts[0] if header.shape == () else tuple(parts)

@@ -16,7 +16,8 @@ from provable.architectures import Architecture
 from provable.errors import InputError
 from provable.files import read_limited, write_atomically
 from provable.networks import Parameters, loss_gradient
-from provable.observations.archive import LIMIT_BYTES, read_archive, shown, write_archive
+from provable.observations.archive import LIMIT_BYTES, Member, read_archive, shown, write_archive
+from provable.observations.labels import check_labels
 
 FORMAT = "provable-observation/1"
 """The value of the key ``format``."""
@@ -257,54 +258,6 @@ class Observation:
         return observation
 
 
-def check_labels(architecture: Architecture, labels: NDArray[Any], batch_size: int | None) -> NDArray[Any]:
-    """Check labels against the architecture's loss.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Gives the loss and the number of outputs C.
-    labels : array
-        Labels as in an observation.
-    batch_size : int or None
-        The number of samples, if it is known.
-
-    Returns
-    -------
-    ndarray
-        Read-only: int64 of shape (n,) for ``cross_entropy``, float64 of shape (n,) for ``logistic`` and (n, C) for
-        ``squared``.
-
-    Raises
-    ------
-    InputError
-        If their type, shape, number or a value is not one that the loss has.
-    """
-    values = np.asarray(labels)
-    outputs = architecture.output_size
-    if values.dtype.kind not in "iuf" or (values.dtype.kind == "f" and values.dtype != np.float64):
-        raise InputError(f"labels: are of type {values.dtype}; integers and float64 are accepted")
-    if architecture.loss == "squared" and outputs == 1 and values.ndim == 1:
-        values = values[:, None]
-    wanted = f"(n, {outputs})" if architecture.loss == "squared" else "(n,)"
-    if values.ndim != (2 if architecture.loss == "squared" else 1) or values.shape[1:] not in ((), (outputs,)):
-        raise InputError(f"labels: have shape {values.shape}; {wanted} is accepted for the loss {architecture.loss}")
-    if not len(values) or (batch_size is not None and len(values) != batch_size):
-        raise InputError(f"labels: are {len(values)}; {batch_size or 'at least one'} would fit the batch")
-    if not np.all(np.isfinite(values)):
-        raise InputError("labels: hold a number that is not finite")
-    if architecture.loss == "cross_entropy":
-        if values.dtype.kind == "f" or np.any(values < 0) or np.any(values >= outputs):
-            raise InputError(f"labels: are not all integers from 0 to {outputs - 1}, the classes of the architecture")
-        result: NDArray[Any] = values.astype(np.int64)
-    else:
-        result = values.astype(np.float64)
-        if architecture.loss == "logistic" and not np.all(np.abs(result) == 1):
-            raise InputError("labels: are not all -1 or 1, the labels of the loss logistic")
-    result.flags.writeable = False
-    return result
-
-
 def _found(value: object) -> str:
     return shown(value) if isinstance(value, str) else str(value)[:60]
 
@@ -343,7 +296,7 @@ def _float64(key: str, value: Any) -> Float:
     return array
 
 
-def _fields(members: Mapping[str, NDArray[Any] | str]) -> dict[str, Any]:
+def _fields(members: Mapping[str, Member]) -> dict[str, Any]:
     groups: dict[str, dict[str, Any]] = {group: {} for group in _GROUPS}
     for key, value in members.items():
         group, slash, rest = key.partition("/")
@@ -369,31 +322,31 @@ def _fields(members: Mapping[str, NDArray[Any] | str]) -> dict[str, Any]:
     if "labels" in members:
         fields["labels"] = _array_of(members, "labels")
     for key, value in groups["vector"].items():
-        if isinstance(value, str) or value.dtype == object:
+        if not isinstance(value, np.ndarray):
             raise InputError(f"vector/{key}: is text; an array of float64 is accepted")
     return fields
 
 
-def _refuse_text(key: str, value: NDArray[Any] | str, accepted: str) -> NoReturn:
-    found = shown(value) if isinstance(value, str) else f"an array of {value.dtype}"
+def _refuse_text(key: str, value: Member, accepted: str) -> NoReturn:
+    found = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else shown(str(value))
     raise InputError(f"{key}: found {found}; {accepted} is accepted")
 
 
-def _text_of(members: Mapping[str, NDArray[Any] | str], key: str) -> str:
+def _text_of(members: Mapping[str, Member], key: str) -> str:
     value = members[key]
     if not isinstance(value, str):
         _refuse_text(key, value, "one text")
     return value
 
 
-def _array_of(members: Mapping[str, NDArray[Any] | str], key: str) -> NDArray[Any]:
+def _array_of(members: Mapping[str, Member], key: str) -> NDArray[Any]:
     value = members[key]
-    if isinstance(value, str) or value.dtype == object:
+    if not isinstance(value, np.ndarray):
         raise InputError(f"{key}: is text; an array of numbers is accepted")
     return value
 
 
-def _scalar(members: Mapping[str, NDArray[Any] | str], key: str, kinds: str, accepted: str) -> Any:
+def _scalar(members: Mapping[str, Member], key: str, kinds: str, accepted: str) -> Any:
     value = _array_of(members, key)
     if value.shape != () or value.dtype.kind not in kinds:
         raise InputError(f"{key}: is an array of {value.dtype} and shape {value.shape}; {accepted} is accepted")
@@ -416,7 +369,7 @@ def _parameters(architecture: Architecture, pieces: Mapping[str, Any], group: st
         if key not in pieces:
             raise InputError(f"{group}/{key}: is missing")
         value = pieces[key]
-        if isinstance(value, str) or value.dtype == object:
+        if not isinstance(value, np.ndarray):
             raise InputError(f"{group}/{key}: is text; an array of float64 is accepted")
         if _float64(f"{group}/{key}", value).shape != tuple(shape):
             raise InputError(f"{group}/{key}: has shape {value.shape}; {tuple(shape)} is accepted")

@@ -1,0 +1,8 @@
+"""Algorithms that find the measure behind an observation; each says what it supports and why not more."""
+
+from __future__ import annotations
+
+from provable.recovery.result import FORMAT, STATUSES, Recovery
+from provable.recovery.selection import METHODS, recover
+
+__all__ = ["FORMAT", "METHODS", "STATUSES", "Recovery", "recover"]

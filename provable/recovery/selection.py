@@ -1,0 +1,99 @@
+"""Which algorithm recovers the measure behind an observation, and why the others do not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from provable.architectures import AvgPool2d, Conv2d, Layer, MaxPool2d, Residual
+from provable.architectures.layers import chain_shapes
+from provable.errors import InputError, UnsupportedError
+from provable.observations import Observation
+from provable.recovery import fully_connected
+from provable.recovery.certification import certified
+from provable.recovery.method import Method
+from provable.recovery.result import Recovery
+
+METHODS: tuple[Method, ...] = (fully_connected.METHOD,)
+"""All algorithms, the best informed first: `recover` takes the first one that supports an observation."""
+
+LARGEST_ACTIVATION = 2**28
+"""Largest number of entries of one layer's output that is evaluated (2 GiB in float64)."""
+
+
+def recover(observation: Observation, *, method: str = "auto", rng: Any = None) -> Recovery:
+    """Recover the measure behind an observation.
+
+    Parameters
+    ----------
+    observation : Observation
+        What is known.
+    method : str, optional
+        The name of an algorithm, or ``"auto"``: the first of `METHODS` that supports the observation.
+    rng : int, numpy.random.Generator or None, optional
+        Source of everything random.
+
+    Returns
+    -------
+    Recovery
+        With status ``certified`` if a certificate could be made and the independent checker accepts it. If no method
+        supports the observation, or the named one does not, the status is ``failed`` and the reason says why.
+
+    Raises
+    ------
+    InputError
+        If no algorithm has that name.
+    UnsupportedError
+        If evaluating the network would need an absurd amount of memory.
+    """
+    chosen = [candidate for candidate in METHODS if method in ("auto", candidate.name)]
+    if not chosen:
+        names = ", ".join(["auto", *(candidate.name for candidate in METHODS)])
+        raise InputError(f"method: found {method!r}; {names} are accepted")
+    _check_memory(observation)
+    generator = np.random.default_rng(rng)
+    reasons = []
+    for candidate in chosen:
+        reason = candidate.supports(observation)
+        if reason is None:
+            return certified(observation, candidate.recover(observation, generator))
+        reasons.append(f"{candidate.name}: {reason}")
+    return _unsupported(observation, "; ".join(reasons))
+
+
+def _check_memory(observation: Observation) -> None:
+    architecture = observation.architecture
+    for index, layer in enumerate(architecture.layers):
+        size = _largest((layer,), architecture.shapes[index])
+        if size > LARGEST_ACTIVATION:
+            raise UnsupportedError(
+                f"layer {index} ({layer.type}): {size} numbers arise at once; at most {LARGEST_ACTIVATION} are accepted"
+            )
+
+
+def _largest(layers: tuple[Layer, ...], shape: tuple[int, ...]) -> int:
+    """Largest array in the evaluation of a chain: an input, an output or the windows of a convolution."""
+    shapes = chain_shapes(layers, shape)
+    sizes = [math.prod(part) for part in shapes]
+    for layer, before, after in zip(layers, shapes, shapes[1:], strict=False):
+        if isinstance(layer, Residual):
+            sizes += [_largest(layer.layers, before), _largest(layer.shortcut, before)]
+        elif isinstance(layer, Conv2d | AvgPool2d | MaxPool2d):
+            sizes.append(before[0] * math.prod(after[1:]) * math.prod(layer.kernel_size))
+    return max(sizes)
+
+
+def _unsupported(observation: Observation, reasons: str) -> Recovery:
+    architecture = observation.architecture
+    return Recovery(
+        points=np.empty((0, *architecture.input_shape)),
+        coefficients=np.empty((0, architecture.output_size)),
+        labels=None,
+        residual=1.0 if any(np.any(piece) for piece in observation.vector.values()) else 0.0,
+        method="",
+        fibre=(),
+        status="failed",
+        reason=f"no method supports the observation ({reasons})",
+    )

@@ -1,0 +1,88 @@
+"""Choosing a method, and saying why none fits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from provable.architectures import Architecture, Conv2d, Flatten, Linear, ReLU, Residual, Tanh
+from provable.errors import InputError, UnsupportedError
+from provable.networks import Parameters
+from provable.observations import Observation
+from provable.recovery import METHODS, recover
+from provable.recovery.selection import LARGEST_ACTIVATION
+
+MLP = Architecture("mlp", (4,), (Linear(3), Tanh(), Linear(2)), "cross_entropy")
+UNBIASED = Architecture("unbiased", (4,), (Linear(3, bias=False), Tanh(), Linear(2)), "cross_entropy")
+
+
+def observe(architecture, count=1):
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((count, *architecture.input_shape))
+    return Observation.from_data(
+        architecture, Parameters.random(architecture, rng=rng), inputs, np.zeros(count, dtype=int)
+    )
+
+
+def test_names_are_unique():
+    names = [method.name for method in METHODS]
+    assert len(set(names)) == len(names)
+    assert "auto" not in names
+
+
+@pytest.mark.parametrize("method", ["auto", "fully-connected"])
+def test_recovers(method):
+    found = recover(observe(MLP), method=method, rng=0)
+    assert found.method == "fully-connected"
+    assert found.status in ("certified", "consistent")
+    assert found.labels.tolist() == [0]
+
+
+def test_same_seed_same_bytes():
+    observation = observe(MLP)
+    assert recover(observation, rng=3).to_bytes() == recover(observation, rng=3).to_bytes()
+
+
+def test_unknown_method():
+    with pytest.raises(InputError, match=r"^method: found 'magic'; auto, fully-connected"):
+        recover(observe(MLP), method="magic")
+
+
+@pytest.mark.parametrize("method", ["auto", "fully-connected"])
+def test_nothing_supports_it(method):
+    found = recover(observe(UNBIASED), method=method)
+    assert found.status == "failed"
+    assert found.method == ""
+    assert "fully-connected: layer 0 (linear) has no bias" in found.reason
+    assert found.points.shape == (0, 4)
+    assert found.coefficients.shape == (0, 2)
+    assert found.residual == 1
+
+
+def test_every_method_says_why_not():
+    reason = recover(observe(UNBIASED)).reason
+    assert all(f"{method.name}: " in reason for method in METHODS)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Conv2d(1, 1, padding=2**14, bias=False), Flatten(), Linear(1)),
+        (Conv2d(1, 2**13, padding=2**12), Flatten(), Linear(1)),
+        (Residual((Conv2d(1, 2**15 + 1, padding=2**14, bias=False), ReLU())), Flatten(), Linear(1)),
+    ],
+)
+def test_absurd_memory_is_refused_before_it_is_used(layers):
+    """Nothing but zeros where the file would have the numbers: the architecture alone decides."""
+    architecture = Architecture("absurd", (1, 2, 2), layers, "squared")
+    small = {key: shape for key, shape in architecture.parameter_shapes.items() if np.prod(shape) < 10}
+    parameters = object.__new__(Parameters)
+    object.__setattr__(parameters, "architecture", architecture)
+    object.__setattr__(parameters, "arrays", {})
+    observation = Observation(
+        "gradient", architecture, parameters, vector={key: np.zeros(shape) for key, shape in small.items()}
+    )
+    with pytest.raises(
+        UnsupportedError, match=rf"^layer 0 \(\w+\): \d+ numbers arise at once; at most {LARGEST_ACTIVATION}"
+    ):
+        recover(observation)
