@@ -181,7 +181,7 @@ def load_file(path: Path, name: str, *, origin: str = "") -> Entry:
         specification.loader.exec_module(module)
     except SyntaxError as error:
         raise InputError(f"{path}: line {error.lineno}: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{path}: {locate(error, path)}") from error
     return _entry(name, module, vars(module), str(path), origin)
 

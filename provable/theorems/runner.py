@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from provable.errors import InputError
-from provable.theorems import registry
+from provable.theorems import registry, worker
 from provable.theorems.evidence import MEANING, Verification
 from provable.theorems.search import EFFORTS, Effort
 from provable.theorems.theorem import INCONCLUSIVE
 
 START_SECONDS = 60.0
-"""Extra time for a worker's first answer, in which it imports SciPy, SymPy and Hypothesis."""
+"""How long a worker may take to start, that is to import SciPy and Hypothesis, before it counts as dead."""
 
 
 def verify(
@@ -75,14 +75,14 @@ def verify(
     lock = threading.Lock()
 
     def work() -> None:
-        with contextlib.closing(_Worker()) as worker:
+        with contextlib.closing(_Worker()) as process:
             while not failures:
                 try:
                     index = tasks.get_nowait()
                 except queue.Empty:
                     return
                 try:
-                    result = worker.verify(names[index], EFFORTS[effort], seed, budget)
+                    result = process.verify(names[index], EFFORTS[effort], seed, budget)
                 except BaseException as error:
                     failures.append(error)
                     return
@@ -178,18 +178,10 @@ class _Worker:
         InputError
             If the theorem cannot be loaded.
         """
-        fresh = self.process is None
-        if self.process is None:
-            environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "provable.theorems.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-            )
+        if self.process is None and not self._start():
+            return _stopped(name, f"its process did not start within {START_SECONDS:g} s", START_SECONDS)
         start = time.perf_counter()
-        line = self._exchange({"theorem": name, "effort": effort.name, "seed": seed}, budget + fresh * START_SECONDS)
+        line = self._exchange({"theorem": name, "effort": effort.name, "seed": seed}, budget)
         seconds = round(time.perf_counter() - start, 3)
         if line is None:
             self.close()
@@ -202,15 +194,33 @@ class _Worker:
             raise InputError(reply["error"])
         return Verification.from_dict(reply["verification"])
 
+    def _start(self) -> bool:
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "provable.theorems.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        if self._receive(START_SECONDS) == worker.READY.encode():
+            return True
+        self.close()
+        return False
+
     def _exchange(self, request: dict[str, object], seconds: float) -> bytes | None:
         """Send a request and wait for a line: None when time ran out, empty when the process died."""
-        process = self.process
-        assert process is not None and process.stdin is not None and process.stdout is not None
+        assert self.process is not None and self.process.stdin is not None
         try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self.process.stdin.flush()
         except BrokenPipeError:
             return b""
+        return self._receive(seconds)
+
+    def _receive(self, seconds: float) -> bytes | None:
+        process = self.process
+        assert process is not None and process.stdout is not None
         descriptor, received, deadline = process.stdout.fileno(), b"", time.monotonic() + seconds
         while not received.endswith(b"\n"):
             ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))

@@ -15,6 +15,9 @@ from provable.theorems import registry
 from provable.theorems.search import EFFORTS
 from provable.theorems.verification import verify_entry
 
+READY = "ready\n"
+"""The first line of a worker, once everything is imported."""
+
 
 def answer(request: dict[str, object]) -> dict[str, object]:
     """Verify one theorem.
@@ -54,4 +57,6 @@ if __name__ == "__main__":
     # What a theorem's file prints must not mix with the answers.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    channel.write(READY)
+    channel.flush()
     serve(sys.stdin, channel)
