@@ -67,8 +67,6 @@ def readable_arrays(draw: st.DrawFn, shape: tuple[int, ...], *, nonzero: bool = 
 
     Parameters
     ----------
-    draw : callable
-        Given by Hypothesis.
     shape : tuple of int
         Shape; () gives an array without axes.
     nonzero : bool, optional
@@ -120,8 +118,6 @@ def gaussian_arrays(draw: st.DrawFn, shape: tuple[int, ...], *, scale: float = 1
 
     Parameters
     ----------
-    draw : callable
-        Given by Hypothesis.
     shape : tuple of int
         Shape.
     scale : float, optional
@@ -162,8 +158,6 @@ def conditioned_matrices(
 
     Parameters
     ----------
-    draw : callable
-        Given by Hypothesis.
     rows, columns : int
         Shape; either may be zero.
     max_log10_condition : float, optional
@@ -217,8 +211,6 @@ def sphere_points(draw: st.DrawFn, count: int, dimension: int, *, min_log10_sepa
 
     Parameters
     ----------
-    draw : callable
-        Given by Hypothesis.
     count : int
         Number of points.
     dimension : int
@@ -250,8 +242,6 @@ def readable_directions(draw: st.DrawFn, count: int, dimension: int) -> Float:
 
     Parameters
     ----------
-    draw : callable
-        Given by Hypothesis.
     count, dimension : int
         Shape.
 
@@ -283,8 +273,6 @@ def architectures(
 
     Parameters
     ----------
-    draw : callable
-        Given by Hypothesis.
     max_width : int, optional
         Largest number of inputs, units or channels.
     max_depth : int, optional
@@ -333,8 +321,6 @@ def parameters(draw: st.DrawFn, architecture: Architecture, *, readable: bool | 
 
     Parameters
     ----------
-    draw : callable
-        Given by Hypothesis.
     architecture : Architecture
         Whose parameters.
     readable : bool, optional
@@ -361,8 +347,6 @@ def measures(
 
     Parameters
     ----------
-    draw : callable
-        Given by Hypothesis.
     input_shape : tuple of int
         Shape of a point.
     max_atoms : int, optional
