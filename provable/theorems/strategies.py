@@ -331,7 +331,7 @@ def parameters(draw: st.DrawFn, architecture: Architecture, *, readable: bool | 
     Parameters
         The parameters.
     """
-    chosen = draw(st.booleans()) if readable is None else readable
+    chosen = not draw(st.booleans()) if readable is None else readable  # shrinks toward readable ones
     values: dict[str, Any] = {}
     for name, shape in architecture.parameter_shapes.items():
         fan_in = max(1, int(np.prod(shape[1:], dtype=np.int64)))
