@@ -1,0 +1,1 @@
+"""Proofs by computation: exact ranks modulo a prime, outward-rounded balls, and certificates that others can check."""
