@@ -1,0 +1,142 @@
+"""`provable check`: re-check a certificate with code that shares nothing with the solvers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from provable.cli.output import JsonOption, emit
+from provable.errors import InputError
+
+if TYPE_CHECKING:
+    from provable.recovery import Recovery
+
+
+def check(
+    file: Annotated[str, typer.Argument(help="A certificate (.json) or a recovery (.npz); - for standard input.")],
+    observation: Annotated[
+        Path | None, typer.Option("--observation", help="The observation (.npz) that the certificate is about.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Re-check a certificate with the independent checker.
+
+    Parameters
+    ----------
+    file : str
+        The certificate, or a recovery that contains one.
+    observation : Path, optional
+        The observation's file, for claims about one.
+    as_json : bool
+        Print JSON instead of a line.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or holds no certificate.
+    Exit
+        With status 1 if the certificate is not valid.
+    """
+    from provable import checker
+    from provable.files import read_limited
+    from provable.observations import LIMIT_BYTES
+
+    if file == "-" and observation is not None and str(observation) == "-":
+        raise InputError("-: is given twice; one file can come from standard input")
+    content = read_limited(file, limit_bytes=LIMIT_BYTES)
+    evidence = None if observation is None else read_limited(observation, limit_bytes=LIMIT_BYTES)
+    recovery = _recovery(content, file)
+    text = _text(content, recovery, file)
+    result = checker.check(text, observation=evidence)
+    if not result.valid and not result.claim:
+        raise InputError(f"{file}: certificate: {result.reason}")
+    if result.claim == "isolated-recovery" and evidence is None:
+        raise InputError(f"{file}: certificate: is about an observation; --observation OBSERVATION.npz is needed")
+    if result.valid and recovery is not None and not _is_about(recovery):
+        reason = f"the certificate is a proof, but about other points or coefficients than those of {file}"
+        result = dataclasses.replace(result, valid=False, reason=reason)
+
+    def show(console: Console) -> None:
+        verdict = "[bold green]valid[/]" if result.valid else "[bold red]not valid[/]"
+        console.print(f"{verdict}  {result.claim}", highlight=False)
+        proved = result.valid and result.claim == "isolated-recovery"
+        console.print(in_numbers(text) if proved else result.reason, highlight=False, markup=False)
+
+    emit(result.to_json(), as_json=as_json, output=None, show=show)
+    if not result.valid:
+        raise typer.Exit(1)
+
+
+def in_numbers(certificate: str) -> str:
+    """Say in numbers what a valid certificate of an isolated recovery proves.
+
+    Parameters
+    ----------
+    certificate : str
+        JSON text of a `provable-certificate/1` with the claim ``isolated-recovery``.
+
+    Returns
+    -------
+    str
+        One sentence; its numbers are rounded to the side on which it stays true.
+    """
+    data = json.loads(certificate)["data"]
+    radius, eta, rho = (Fraction(data[key]) for key in ("radius", "eta", "rho"))
+    return (
+        f"whatever lies within {_rounded(radius, up=False)} of these points and coefficients and explains the observation "
+        f"up to {_rounded(eta, up=False)} lies within {_rounded(rho, up=True)} of them"
+    )
+
+
+def _rounded(number: Fraction, *, up: bool) -> str:
+    """Give two digits of a rational number, rounded upwards or downwards."""
+    if number <= 0:
+        return "0"
+    exponent = len(str(number.numerator)) - len(str(number.denominator))
+    while Fraction(10) ** exponent > number:
+        exponent -= 1
+    while Fraction(10) ** (exponent + 1) <= number:
+        exponent += 1
+    scaled = number / Fraction(10) ** (exponent - 1)
+    digits = math.ceil(scaled) if up else math.floor(scaled)
+    if digits == 100:
+        digits, exponent = 10, exponent + 1
+    return f"{digits // 10}.{digits % 10}e{exponent:+03d}"
+
+
+def _recovery(content: bytes, name: str) -> Recovery | None:
+    if content[:2] != b"PK":
+        return None
+    from provable.recovery import Recovery
+
+    return Recovery.from_bytes(content, name)
+
+
+def _text(content: bytes, recovery: Recovery | None, name: str) -> str:
+    if recovery is None:
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{name}: is neither JSON text in UTF-8 nor a recovery (.npz)") from error
+    if recovery.certificate is None:
+        raise InputError(f"{name}: certificate: is missing; the status of this recovery is {recovery.status}")
+    return recovery.certificate
+
+
+def _is_about(recovery: Recovery) -> bool:
+    """Compare a recovery's numbers, as the rationals that they are, with those of its certificate."""
+    document = json.loads(recovery.certificate or "{}")
+    if document["claim"] != "isolated-recovery":
+        return False
+    return all(
+        [[Fraction(entry) for entry in row] for row in document["data"][key]]
+        == [[Fraction(entry) for entry in row] for row in array.reshape(len(array), -1).tolist()]
+        for key, array in (("points", recovery.points), ("coefficients", recovery.coefficients))
+    )
