@@ -1,0 +1,182 @@
+"""The closed list of claims and the form of each claim's data; what the claims mean stands in `certificates`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from provable.errors import CertificateError
+from provable.rigor.balls import decode_ball, decode_rational
+
+Field = Callable[[Any, str], object]
+"""Checks a value, given its name; raises `CertificateError`."""
+
+
+def _refuse(field: str, value: Any, accepted: str) -> CertificateError:
+    text = " ".join(repr(value)[:200].split())
+    return CertificateError(
+        f"{field}: {text if len(text) <= 60 else text[:57] + '...'} was found; {accepted} is accepted"
+    )
+
+
+def _natural(value: Any, field: str) -> None:
+    if type(value) is not int or value < 0:
+        raise _refuse(field, value, "an integer from 0 on")
+
+
+def _positive_integer(value: Any, field: str) -> None:
+    if type(value) is not int or value < 1:
+        raise _refuse(field, value, "a positive integer")
+
+
+def _text(value: Any, field: str) -> None:
+    if not isinstance(value, str) or not value:
+        raise _refuse(field, value, "a text")
+
+
+def _text_or_null(value: Any, field: str) -> None:
+    if value is not None and not isinstance(value, str):
+        raise _refuse(field, value, "a text or null")
+
+
+def _one_of(*words: str) -> Field:
+    def check(value: Any, field: str) -> None:
+        if not isinstance(value, str) or value not in words:
+            raise _refuse(field, value, " or ".join(words))
+
+    return check
+
+
+def _positive(value: Any, field: str) -> None:
+    if decode_rational(value, field) <= 0:
+        raise _refuse(field, value, "a positive rational number")
+
+
+def _nonnegative(value: Any, field: str) -> None:
+    if decode_rational(value, field) < 0:
+        raise _refuse(field, value, "a rational number of at least 0")
+
+
+def _list(item: Field) -> Field:
+    def check(value: Any, field: str) -> None:
+        if not isinstance(value, list) or not value:
+            raise _refuse(field, value, "a list with at least one entry")
+        for index, entry in enumerate(value):
+            item(entry, f"{field}[{index}]")
+
+    return check
+
+
+def _matrix(item: Field) -> Field:
+    rows = _list(_list(item))
+
+    def check(value: Any, field: str) -> None:
+        rows(value, field)
+        if len({len(row) for row in value}) > 1:
+            raise CertificateError(f"{field}: rows of different lengths were found; rows of one length are accepted")
+
+    return check
+
+
+def _pair(item: Field) -> Field:
+    def check(value: Any, field: str) -> None:
+        if not isinstance(value, list) or len(value) != 2:
+            raise _refuse(field, value, "a list of two integers")
+        for index, entry in enumerate(value):
+            item(entry, f"{field}[{index}]")
+
+    return check
+
+
+def _three(item: Field) -> Field:
+    def check(value: Any, field: str) -> None:
+        if not isinstance(value, list) or len(value) != 3:
+            raise _refuse(field, value, "a list of three matrices")
+        for index, entry in enumerate(value):
+            item(entry, f"{field}[{index}]")
+
+    return check
+
+
+def _anything(value: Any, field: str) -> None:
+    return None
+
+
+_LAYER: dict[str, Field] = {
+    "architecture": _text,
+    "layer": _text,
+    "in_channels": _positive_integer,
+    "height": _positive_integer,
+    "width": _positive_integer,
+    "out_channels": _positive_integer,
+    "kernel": _pair(_positive_integer),
+    "stride": _pair(_positive_integer),
+    "padding": _pair(_natural),
+    "prime": _positive_integer,
+    "seed": _natural,
+}
+
+_REQUIRED: dict[str, dict[str, Field]] = {
+    "isolated-recovery": {
+        "points": _matrix(decode_rational),
+        "coefficients": _matrix(decode_rational),
+        "pieces": _list(_text),
+        "radius": _positive,
+        "eta": _nonnegative,
+        "sigma": _positive,
+        "residual": _nonnegative,
+        "rho": _nonnegative,
+    },
+    "generic-rank-lower-bound": {**_LAYER, "rank": _natural},
+    "generic-rank-upper-bound": {
+        **_LAYER,
+        "bound": _natural,
+        "covered": _natural,
+        "rank_weight_bound": _natural,
+        "rank_gradient_bound": _natural,
+        "dependencies": _natural,
+    },
+    "global-fibre": {"architecture": _text, "layer": _text, "vector": _list(decode_rational)},
+    "kernel-positive-definite": {"matrix": _matrix(decode_ball), "lower_bound": decode_rational},
+    "cp-uniqueness": {"factors": _three(_matrix(decode_rational)), "condition": _one_of("kruskal", "jennrich")},
+    "counterexample": {"theorem": _text, "instance": _anything, "arithmetic": _text},
+}
+
+_OPTIONAL: dict[str, dict[str, Field]] = {
+    "global-fibre": {"weight": _list(decode_rational), "sensitivity": _list(decode_rational)},
+    "counterexample": dict.fromkeys(("file", "twin", "text", "check", "relation", "left", "right"), _text_or_null),
+}
+
+CLAIMS: tuple[str, ...] = tuple(_REQUIRED)
+"""The claim types of `provable-certificate/1`."""
+
+
+def check_data(claim: str, data: Any) -> None:
+    """Check keys and forms of a claim's data.
+
+    Parameters
+    ----------
+    claim : str
+        One of `CLAIMS`.
+    data : object
+        The value of the key ``data``.
+
+    Raises
+    ------
+    CertificateError
+        If a key is unknown or missing, or a value has another form than the claim prescribes.
+    """
+    if not isinstance(data, Mapping):
+        raise _refuse("data", data, "an object")
+    required, optional = _REQUIRED[claim], _OPTIONAL.get(claim, {})
+    for key in data:
+        if key not in required and key not in optional:
+            accepted = ", ".join([*required, *optional])
+            raise CertificateError(f"data: the unknown key {str(key)[:40]!r} was found; {accepted} are accepted")
+    for key, field in required.items():
+        if key not in data:
+            raise CertificateError(f"data: the key {key} is missing; a {claim} certificate has it")
+        field(data[key], f"data.{key}")
+    for key, field in optional.items():
+        if key in data:
+            field(data[key], f"data.{key}")

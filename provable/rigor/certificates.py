@@ -1,0 +1,229 @@
+"""Certificates, `provable-certificate/1`: claims with the data from which anybody can prove them again.
+
+A certificate is JSON with the keys ``format``, ``claim``, ``data``, ``subject``, ``library`` and ``seed``. Its claim is one
+of the closed list below; what a claim asserts is fixed for ever, a new meaning gets a new name. Rationals are texts
+``"p"`` or ``"p/q"`` in lowest terms, balls are pairs [midpoint, radius] of such texts.
+
+isolated-recovery
+    Subject: SHA-256 of the observation file's bytes. With F the map from z = (points, coefficients) to the pieces of
+    Φ_θ μ named in ``pieces`` and v the same pieces of the observation: for all z within ``radius`` (Euclidean, all
+    entries of points and coefficients together) of the stated ẑ, ‖F(z) - F(ẑ)‖ ≥ ``sigma``·‖z - ẑ‖; and
+    ‖F(ẑ) - v‖ ≤ ``residual``. Hence every measure in that ball that explains v within ``eta`` lies within ``rho`` of ẑ.
+generic-rank-lower-bound
+    Subject: SHA-256 of the architecture's canonical JSON. The layer system U(w, D) = [W(w); K(D)] of the layer, with
+    weights w and output sensitivities D free, has rank at least ``rank`` for all real (w, D) outside the zero set of one
+    nonzero polynomial.
+generic-rank-upper-bound
+    Subject: the same. U(w, D) has rank at most ``bound`` for all real (w, D) outside the zero set of one nonzero polynomial.
+global-fibre
+    Subject: the same. Adding any multiple of the nonzero ``vector`` to an input of the architecture, whose first layer
+    with parameters is ``layer``, changes no output and no parameter gradient: for every parameter value, input and loss,
+    if ``weight`` is absent; otherwise for every network with that weight in that layer, and every input and loss whose
+    derivative by the layer's output is ``sensitivity``.
+kernel-positive-definite
+    Subject: SHA-256 of the canonical JSON of ``data``. λ_min > ``lower_bound`` for every symmetric matrix in the matrix of
+    balls ``matrix``.
+cp-uniqueness
+    Subject: the same. The tensor Σ_r a_r ⊗ b_r ⊗ c_r of the columns of the three ``factors`` has rank R = number of columns,
+    and no other decomposition into R rank-one terms but for their order: by Kruskal's condition k_A + k_B + k_C ≥ 2R + 2
+    (``"kruskal"``), or because A and B have full column rank and no two columns of C are parallel (``"jennrich"``).
+counterexample
+    Subject: the same. The recorded instance meets the hypotheses of the theorem (or of its false twin) and violates the
+    claim.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from provable.errors import CertificateError
+from provable.rigor.certificate_fields import CLAIMS, check_data
+
+FORMAT = "provable-certificate/1"
+"""The value of the key ``format``."""
+
+LIMIT_BYTES = 2**28
+"""Largest certificate that is read, in bytes."""
+
+_KEYS = ("format", "claim", "data", "subject", "library", "seed")
+
+_LIBRARIES = ("provable", "numpy", "python-flint")
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """Why no certificate was made.
+
+    Parameters
+    ----------
+    reason : str
+        One sentence.
+    """
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificate:
+    """A claim and the data that prove it.
+
+    Parameters
+    ----------
+    claim : str
+        One of `CLAIMS`; see the module for the exact meaning of each.
+    data : mapping
+        JSON values; keys and types depend on the claim (`provable.rigor.certificate_fields`).
+    subject : str
+        SHA-256, 64 hexadecimal digits, of what the claim is about.
+    library : mapping of str to str
+        Versions of the packages that made the certificate.
+    seed : int or None
+        The seed behind random choices, if there were any.
+
+    Raises
+    ------
+    CertificateError
+        If a part is not as the format has it.
+    """
+
+    claim: str
+    data: Mapping[str, Any]
+    subject: str
+    library: Mapping[str, str]
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.claim, str) or self.claim not in CLAIMS:
+            raise CertificateError(f"claim: {str(self.claim)[:60]!r} was found; {', '.join(CLAIMS)} are accepted")
+        if not isinstance(self.subject, str) or not re.fullmatch(r"[0-9a-f]{64}", self.subject):
+            raise CertificateError(f"subject: {str(self.subject)[:70]!r} was found; 64 hexadecimal digits are accepted")
+        if self.seed is not None and (type(self.seed) is not int or self.seed < 0):
+            raise CertificateError(f"seed: {str(self.seed)[:40]!r} was found; null or an integer from 0 on is accepted")
+        if not isinstance(self.library, Mapping) or not all(
+            isinstance(part, str) for pair in self.library.items() for part in pair
+        ):
+            raise CertificateError("library: something else was found; an object of version texts is accepted")
+        check_data(self.claim, self.data)
+
+    def to_json(self) -> str:
+        """Write the certificate.
+
+        Returns
+        -------
+        str
+            Canonical JSON: sorted keys, no spaces.
+        """
+        return canonical_json({"format": FORMAT} | {key: getattr(self, key) for key in _KEYS[1:]})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Certificate:
+        """Read a certificate strictly; nothing is proved by reading.
+
+        Parameters
+        ----------
+        text : str or bytes
+            A document of `provable-certificate/1`.
+
+        Returns
+        -------
+        Certificate
+            The certificate.
+
+        Raises
+        ------
+        CertificateError
+            If the text is no JSON, a key is unknown, missing or double, or a value has a wrong type or form.
+        """
+        if len(text) > LIMIT_BYTES:
+            raise CertificateError(f"certificate: {len(text)} bytes were found; at most {LIMIT_BYTES} are accepted")
+        try:
+            document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        except CertificateError:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise CertificateError(f"certificate: is not JSON ({' '.join(str(error).split())[:80]})") from error
+        if not isinstance(document, dict):
+            raise CertificateError("certificate: something else was found; a JSON object is accepted")
+        for key in document:
+            if key not in _KEYS:
+                raise CertificateError(
+                    f"certificate: the unknown key {key[:40]!r} was found; {', '.join(_KEYS)} are accepted"
+                )
+        for key in _KEYS:
+            if key not in document:
+                raise CertificateError(f"certificate: the key {key} is missing")
+        if document["format"] != FORMAT:
+            raise CertificateError(f"format: {str(document['format'])[:60]!r} was found; {FORMAT} is accepted")
+        return cls(**{key: document[key] for key in _KEYS[1:]})
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise CertificateError("certificate: a key occurs twice in one object; once is accepted")
+    return document
+
+
+def _no_constant(literal: str) -> Any:
+    raise CertificateError(f"certificate: the number {literal} was found; finite numbers are accepted")
+
+
+def _finite(literal: str) -> float:
+    value = float(literal)
+    return value if math.isfinite(value) else _no_constant(literal[:40])
+
+
+def canonical_json(value: Any) -> str:
+    """Write JSON so that equal values give equal texts.
+
+    Parameters
+    ----------
+    value : object
+        JSON values; mappings may be of any kind.
+
+    Returns
+    -------
+    str
+        ASCII, sorted keys, no spaces.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=dict)
+
+
+def data_sha256(data: Mapping[str, Any]) -> str:
+    """Digest of the data of a claim that is about nothing but its own data.
+
+    Parameters
+    ----------
+    data : mapping
+        JSON values.
+
+    Returns
+    -------
+    str
+        SHA-256 of the canonical JSON, in hexadecimal.
+    """
+    return hashlib.sha256(canonical_json(data).encode("ascii")).hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the packages that make certificates.
+
+    Returns
+    -------
+    dict of str to str
+        Those of `provable`, `numpy` and `python-flint`; ``"unknown"`` for one that runs without being installed.
+    """
+    versions = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "unknown"
+    return versions
