@@ -38,8 +38,8 @@ def as_numbers(values: ArrayLike, what: str) -> Array:
         If machine numbers are not real or not finite.
     """
     given = np.asarray(values)
-    if given.dtype == object:
-        result: Array = given.copy()
+    if given.dtype == object:  # an empty one has no arithmetic of its own
+        result: Array = given.copy() if given.size else np.zeros(given.shape)
     elif given.dtype.kind in "fiu":
         result = given.astype(np.float64)
         if not np.isfinite(result).all():

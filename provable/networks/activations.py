@@ -51,9 +51,23 @@ def _select(condition: Array, where_true: Any, where_false: Any, like: Array) ->
     return result
 
 
+def _increasing(function: Callable[[Any], Any], z: Array) -> Array:
+    # Arb's functions of a wide ball are far too wide, or not finite; an increasing one is enclosed by its end points
+    def enclose(ball: Any) -> Any:
+        if ball.rad() < 0.125:
+            return function(ball)
+        return function(ball.lower()).union(function(ball.upper()))
+
+    return _each(enclose, z)
+
+
+def _tanh(z: Array) -> Array:
+    return _increasing(lambda ball: ball.tanh(), z) if _is_ball(z) else np.asarray(arithmetic.tanh(z))
+
+
 def _logistic(z: Array) -> Array:
     if _is_ball(z):
-        return _each(lambda ball: 1 / (1 + (-ball).exp()), z)
+        return _increasing(lambda ball: 1 / (1 + (-ball).exp()), z)
     if arithmetic.kind(z) != "float64":
         return np.asarray(arithmetic.exp(z))  # refuses, naming the arithmetic
     result: Array = scipy.special.expit(z)
@@ -66,7 +80,7 @@ def _logistic_slope(z: Array) -> Array:
 
 def _normal_distribution(z: Array) -> Array:
     if _is_ball(z):
-        return _each(lambda ball: (-ball / flint.arb(2).sqrt()).erfc() / 2, z)
+        return _increasing(lambda ball: (-ball / flint.arb(2).sqrt()).erfc() / 2, z)
     if arithmetic.kind(z) != "float64":
         return np.asarray(arithmetic.erf(z))  # refuses, naming the arithmetic
     result: Array = scipy.special.ndtr(z)
@@ -82,19 +96,27 @@ def _before_underflow(z: Array) -> Array:
     return z if z.dtype == object else np.clip(z, -40.0, 40.0)
 
 
+def _bell(z: Array) -> Array:
+    # exp(-z²), which decreases in |z|
+    def enclose(ball: Any) -> Any:
+        if ball.rad() < 0.125:
+            return (-ball * ball).exp()
+        return (-(ball.abs_lower() ** 2)).exp().union((-(ball.abs_upper() ** 2)).exp())
+
+    return _each(enclose, z) if _is_ball(z) else np.asarray(arithmetic.exp(-z * z))
+
+
 def _normal_density(z: Array) -> Array:
-    density: Array = np.asarray(arithmetic.exp(-(z * z) / 2)) / arithmetic.sqrt(2 * _pi(z))
+    density: Array = _bell(z / arithmetic.sqrt(arithmetic.constant(2, z))) / arithmetic.sqrt(2 * _pi(z))
     return density
 
 
 def _sech_squared(z: Array) -> Array:
-    # 4 e^(-2|z|) / (1 + e^(-2|z|))², because 1 - tanh² has no relative accuracy in the tails
-    if arithmetic.kind(z) not in ("float64", "ball"):
-        return np.asarray(arithmetic.tanh(z))  # refuses, naming the arithmetic
-    root = np.asarray(arithmetic.exp(-abs(z)))
-    decay = root * root
-    square: Array = 4 * decay / ((1 + decay) * (1 + decay))
-    return square
+    if arithmetic.kind(z) == "float64":
+        # 4 e^(-2|z|) / (1 + e^(-2|z|))², because 1 - tanh² has no relative accuracy in the tails
+        decay = np.exp(-np.abs(z)) ** 2
+        return np.asarray(4 * decay / ((1 + decay) * (1 + decay)))
+    return np.asarray(4 * _logistic_slope(2 * z))
 
 
 def _horner(coefficients: list[Any], z: Array) -> Array:
@@ -157,15 +179,17 @@ def _value(activation: Activation, z: Array) -> Any:
             slope = arithmetic.constant(activation.negative_slope, z)
             return _select(arithmetic.positive(z), z, slope * z, z)
         case Tanh():
-            return arithmetic.tanh(z)
+            return _tanh(z)
         case Sigmoid():
             return _logistic(z)
         case Softplus():
             if arithmetic.kind(z) == "float64":
                 return np.logaddexp(0.0, z)
-            return arithmetic.log(1 + arithmetic.exp(z))
+            if _is_ball(z):
+                return _increasing(lambda ball: (1 + ball.exp()).log(), z)
+            return arithmetic.exp(z)  # refuses, naming the arithmetic
         case Erf():
-            return arithmetic.erf(z)
+            return _increasing(lambda ball: ball.erf(), z) if _is_ball(z) else arithmetic.erf(z)
         case GELU():
             return z * _normal_distribution(z)
         case SiLU():
@@ -221,15 +245,15 @@ def _derivative(activation: Activation, z: Array, order: int) -> Any:
     match activation:
         case Tanh():
             slope = _sech_squared(z)
-            return slope if order == 1 else -2 * arithmetic.tanh(z) * slope
+            return slope if order == 1 else -2 * _tanh(z) * slope
         case Sigmoid():
             slope = _logistic_slope(z)
-            return slope if order == 1 else -arithmetic.tanh(z / 2) * slope
+            return slope if order == 1 else -_tanh(z / 2) * slope
         case Softplus():
             return _logistic(z) if order == 1 else _logistic_slope(z)
         case Erf():
             z = _before_underflow(z)
-            slope = 2 * arithmetic.exp(-z * z) / arithmetic.sqrt(_pi(z))
+            slope = 2 * _bell(z) / arithmetic.sqrt(_pi(z))
             return slope if order == 1 else -2 * z * slope
         case GELU():
             z = _before_underflow(z)
@@ -239,7 +263,7 @@ def _derivative(activation: Activation, z: Array, order: int) -> Any:
             slope = _logistic_slope(z)
             if order == 1:
                 return _logistic(z) + z * slope
-            return slope * (2 - z * arithmetic.tanh(z / 2))
+            return slope * (2 - z * _tanh(z / 2))
         case ELU():
             one = arithmetic.constant(1 if order == 1 else 0, z)
             alpha = arithmetic.constant(activation.alpha, z)

@@ -152,6 +152,18 @@ def test_enclosures_contain_what_they_enclose(
     assert precise.rad() < 2.0**-400 and outer.overlaps(precise)
 
 
+@pytest.mark.parametrize(
+    "activation", [Sigmoid(), Tanh(), Softplus(), SiLU(), Erf(), GELU()], ids=lambda activation: activation.type
+)
+def test_very_wide_balls_have_finite_enclosures(activation: Activation) -> None:
+    wide = np.array([flint.arb(1, 50)], dtype=object)
+    for order in (0, 1, 2):
+        enclosure = derivative(activation, wide, order)[0]
+        assert enclosure.rad() < 3000  # GELU'' is bounded by the largest 2 + z², all others by 200
+        for point in np.linspace(-49, 51, 21):
+            assert enclosure.contains(flint.arb(float(derivative(activation, np.array([point]), order)[0])).mid())
+
+
 def test_relu_of_a_straddling_ball_is_enclosed() -> None:
     result = value(ReLU(), np.array([flint.arb(0, 1)], dtype=object))[0]
     assert result.contains(0) and result.contains(1)
