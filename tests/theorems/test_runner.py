@@ -17,7 +17,13 @@ FAULTY = Path(__file__).parent / "faulty"
 def test_faulty_theorems_get_a_verdict_and_the_others_theirs():
     names = [
         str(FAULTY / f"{name}.py")
-        for name in ("claim_hangs", "prints_on_stdout", "claim_kills_its_process", "impossible_hypotheses", "claim_raises")
+        for name in (
+            "claim_hangs",
+            "prints_on_stdout",
+            "claim_kills_its_process",
+            "impossible_hypotheses",
+            "claim_raises",
+        )
     ]
     done = []
     results = runner.verify(names, effort="quick", budget_seconds=4.0, progress=lambda result: done.append(result.id))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from provable.arithmetic import EPSILON, RATIONAL, rank
 from provable.architectures import Conv2d
+from provable.arithmetic import EPSILON, RATIONAL, rank
 from provable.theorems import strategies
 
 

@@ -268,7 +268,9 @@ def test_a_sharpness_example_may_drop_only_its_own_hypothesis(tmp_path):
 
 
 def test_an_explicit_counterexample_is_checked(tmp_path):
-    claim = "@theorem.claim(arithmetics=(RATIONAL,))\ndef c(x):\n    return holds(x * x != constant(2.25, x), name='c')\n"
+    claim = (
+        "@theorem.claim(arithmetics=(RATIONAL,))\ndef c(x):\n    return holds(x * x != constant(2.25, x), name='c')\n"
+    )
     good = judge(tmp_path, claim + "@theorem.counterexample\ndef w():\n    return 1.5\n")
     assert good.verdict == "refuted"
     bad = judge(tmp_path, claim + "@theorem.counterexample\ndef w():\n    return 1.0\n")
