@@ -55,7 +55,7 @@ class Recovery:
     certificate : str or None
         JSON text of a `provable-certificate/1`.
     reason : str
-        Why the status is not better, in one sentence; empty for ``certified``.
+        Why the status is not better or a label is missing; empty if there is nothing to say.
 
     Raises
     ------

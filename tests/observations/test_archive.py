@@ -282,7 +282,7 @@ def test_any_damage_is_refused_by_name_or_harmless(data):
         assert str(error).startswith("f: ")
         assert "\n" not in str(error)
     else:
-        assert all(isinstance(value, str | np.ndarray) for value in found.values())
+        assert all(isinstance(value, str | tuple | np.ndarray) for value in found.values())
 
 
 @given(st.integers(0, len(VALID) - 1))
