@@ -33,8 +33,10 @@ class Effort:
     repetitions : int
         Measurements per size of a rate, and a hundredth of the trials of a tail.
     search_seconds : float
-        After this time a search counts no more draws (it has then fewer, which the report says); after half of it the
-        arithmetics behind the first one are left out.
+        After this time a search ends (it has then fewer draws, which the report says); after half of it the arithmetics
+        behind the first one are left out. A net for slow theorems: one that is caught in it is not repeatable.
+    shrinking_draws : int
+        Instances tried at most to make a counterexample small. (A count and no time, so that results are repeatable.)
     budget_seconds : float
         After this time a theorem is stopped and judged inconclusive.
     """
@@ -43,6 +45,7 @@ class Effort:
     draws: int
     hunting_draws: int
     repetitions: int
+    shrinking_draws: int
     search_seconds: float
     budget_seconds: float
 
@@ -50,9 +53,9 @@ class Effort:
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort("quick", 25, 200, 8, 3.0, 30.0),
-        Effort("standard", 200, 1000, 20, 20.0, 180.0),
-        Effort("deep", 2000, 10000, 100, 600.0, 7200.0),
+        Effort("quick", 25, 200, 8, 300, 10.0, 30.0),
+        Effort("standard", 200, 1000, 20, 1500, 45.0, 180.0),
+        Effort("deep", 2000, 10000, 100, 20000, 1200.0, 7200.0),
     )
 }
 
@@ -99,6 +102,10 @@ class Sample:
     suspicion: Any | None
 
 
+class _WorkUsedUp(BaseException):
+    """Raised inside a draw to end the search; Hypothesis lets what is no `Exception` pass."""
+
+
 class _Violated(Exception):
     """Raised inside a draw to let Hypothesis shrink it."""
 
@@ -113,6 +120,7 @@ class _Tally:
     exact: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     counterexample: Counterexample | None = None
     suspicion: Any | None = None
+    shrinks: int = 0
 
 
 def sample(
@@ -159,8 +167,9 @@ def sample(
 
     def body(instance: Any) -> None:
         elapsed = time.monotonic() - start
-        if elapsed > effort.search_seconds:
-            return
+        if elapsed > effort.search_seconds or tally.shrinks > effort.shrinking_draws:
+            raise _WorkUsedUp
+        tally.shrinks += tally.counterexample is not None
         shrinking = tally.counterexample is not None
         if not all(meets(each, instance) for each in demanded):
             if not shrinking:
@@ -245,12 +254,11 @@ def _drive(body: Callable[[Any], None], strategy: st.SearchStrategy[Any], draws:
     )(run)
     try:
         run()
-    except _Violated:
+    except (_Violated, _WorkUsedUp):
         pass
     except Unsatisfiable:
         # Too few draws met the hypotheses; the tally says how few.
         pass
     except HypothesisException as error:
-        # Once the time is used up the body stays silent, which Hypothesis calls flaky; the counterexample stands.
         if tally.counterexample is None:
             raise TheoremError(f"the strategy of instances is at fault: {error}") from error
