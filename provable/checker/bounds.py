@@ -1,0 +1,69 @@
+"""Numbers as balls, and upper bounds of norms; the bounds are exact balls."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from flint import arb, arb_mat, fmpq
+
+
+def exact(value: Any) -> arb:
+    """Turn a number into a ball.
+
+    Parameters
+    ----------
+    value : int, float or Fraction
+        A finite number.
+
+    Returns
+    -------
+    arb
+        A ball that contains it: exact for integers and floats, at the working precision otherwise.
+    """
+    if isinstance(value, Fraction):
+        return arb(fmpq(value.numerator, value.denominator))
+    return arb(value)
+
+
+def length(entries: list[arb]) -> arb:
+    """Bound a Euclidean norm from above.
+
+    Parameters
+    ----------
+    entries : list of arb
+        A vector.
+
+    Returns
+    -------
+    arb
+        The bound.
+    """
+    total = arb(0)
+    for entry in entries:
+        bound = entry.abs_upper()
+        total += bound * bound
+    return total.sqrt().abs_upper()
+
+
+def spectral(matrix: arb_mat) -> arb:
+    """Bound a spectral norm from above.
+
+    Parameters
+    ----------
+    matrix : arb_mat
+        A matrix A.
+
+    Returns
+    -------
+    arb
+        ``‖M^64‖_F^(1/128)`` with M = AAᵀ or AᵀA, whichever is smaller; as M is symmetric, at least ``‖A‖₂``.
+    """
+    turned = matrix.transpose()
+    power = matrix * turned if matrix.nrows() < matrix.ncols() else turned * matrix
+    for _ in range(6):
+        power = power * power
+    bound = length(power.entries())
+    for _ in range(7):
+        bound = bound.sqrt().abs_upper()
+    return bound

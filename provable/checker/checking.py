@@ -1,0 +1,67 @@
+"""The entry point of the checker: any certificate in, a verdict out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from provable.checker import (
+    counterexample,
+    definiteness,
+    documents,
+    global_fibre,
+    isolated_recovery,
+    layer_ranks,
+    uniqueness,
+)
+from provable.checker.verdict import CheckResult, Invalid
+
+_CHECKS: dict[str, Callable[[dict[str, Any], str], str]] = {
+    "generic-rank-lower-bound": layer_ranks.check_lower,
+    "generic-rank-upper-bound": layer_ranks.check_upper,
+    "global-fibre": global_fibre.check,
+    "kernel-positive-definite": definiteness.check_kernel,
+    "cp-uniqueness": uniqueness.check,
+    "counterexample": counterexample.check,
+}
+
+_OF_ARCHITECTURES = frozenset({"generic-rank-lower-bound", "generic-rank-upper-bound", "global-fibre"})
+
+
+def check(
+    certificate: str | bytes | dict[str, Any], *, observation: bytes | None = None, architecture: str | None = None
+) -> CheckResult:
+    """Prove the claim of a certificate again.
+
+    Parameters
+    ----------
+    certificate : str, bytes or dict
+        A document of `provable-certificate/1`, as text or parsed.
+    observation : bytes, optional
+        The bytes of the observation file; ``isolated-recovery`` needs them.
+    architecture : str, optional
+        Canonical JSON of an architecture; a claim about another one is then not accepted.
+
+    Returns
+    -------
+    CheckResult
+        Never an exception: whatever is wrong with the certificate is the reason of an invalid verdict.
+    """
+    claim = ""
+    try:
+        document = certificate if isinstance(certificate, dict) else documents.parse(certificate, "certificate")
+        claim, data, subject = documents.outer(document)
+        if claim != "isolated-recovery" and claim not in _CHECKS:
+            claim = ""
+            raise Invalid("the claim is of no known type")
+        expected = None if architecture is None else hashlib.sha256(architecture.encode()).hexdigest()
+        if claim in _OF_ARCHITECTURES and expected not in (None, subject):
+            raise Invalid("the certificate is about another architecture")
+        if claim == "isolated-recovery":
+            return CheckResult(True, claim, isolated_recovery.check(data, subject, observation))
+        return CheckResult(True, claim, _CHECKS[claim](data, subject))
+    except Invalid as error:
+        return CheckResult(False, claim, str(error))
+    except Exception as error:  # a certificate comes from anybody, and a checker that breaks down has not proved it
+        return CheckResult(False, claim, f"the check broke down with {type(error).__name__}: {ascii(str(error))[:200]}")

@@ -1,0 +1,176 @@
+r"""The claim ``isolated-recovery``: proved again from the observation file and the numbers in the certificate.
+
+Notation: z = (points, coefficients), F(z) the stated pieces of Φ_θ μ, v those of the observation, J = F'. Checked, in this
+order: 2·residual ≤ eta and eta + residual ≤ sigma·rho and rho ≤ radius (rational arithmetic); the SHA-256 of the file;
+‖F(ẑ) - v‖ ≤ residual; and J(ẑ)ᵀJ(ẑ) - (sigma + δ)²·I positive definite, where δ ≥ ‖J(ξ) - J(ẑ)‖₂ for all ξ within radius
+of ẑ. By the last one, F(z) - F(ẑ) = ∫₀¹ J(ẑ + t(z - ẑ)) dt (z - ẑ) has norm at least sigma·‖z - ẑ‖ in the whole ball, so
+every z there with ‖F(z) - v‖ ≤ eta has ‖z - ẑ‖ ≤ (eta + residual)/sigma ≤ rho.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from fractions import Fraction
+from typing import Any
+
+from flint import arb, ctx
+
+from provable.checker import documents
+from provable.checker.archive import Archive, Numbers
+from provable.checker.bounds import exact
+from provable.checker.chain import Piece, Step, Trace, embedding_piece, gram, linear
+from provable.checker.definiteness import positive_definite
+from provable.checker.description import ACTIVATIONS, layers_of, output_shape
+from provable.checker.verdict import Invalid, Undecided
+
+_PRECISIONS = (128, 256, 512)
+_MOST_UNKNOWNS = 4000
+
+_NUMBERS = ("radius", "eta", "sigma", "residual", "rho")
+
+
+def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
+    """Check an ``isolated-recovery`` claim.
+
+    Parameters
+    ----------
+    data : dict
+        ``points`` (n, d), ``coefficients`` (n, C), ``pieces``, ``radius``, ``eta``, ``sigma``, ``residual``, ``rho``.
+    subject : str
+        SHA-256 of the observation file.
+    observation : bytes or None
+        The file's bytes.
+
+    Returns
+    -------
+    str
+        What was proved.
+
+    Raises
+    ------
+    Invalid
+        If the claim is not proved.
+    """
+    documents.keys(data, {"points", "coefficients", "pieces", *_NUMBERS})
+    radius, eta, sigma, residual, rho = (documents.rational(data[key], key) for key in _NUMBERS)
+    points = documents.rational_rows(data["points"], "points")
+    coefficients = documents.rational_rows(data["coefficients"], "coefficients")
+    if len(points) != len(coefficients):
+        raise Invalid("points and coefficients do not have the same number of rows")
+    if len(points) * (len(points[0]) + len(coefficients[0])) > _MOST_UNKNOWNS:
+        raise Invalid(f"the measure has more than {_MOST_UNKNOWNS} unknowns, the most that are checked")
+    if sigma <= 0 or radius <= 0 or residual < 0:
+        raise Invalid("sigma and radius are not positive, or residual is negative")
+    if 2 * residual > eta:
+        raise Invalid("eta is less than twice the residual")
+    if eta + residual > sigma * rho:
+        raise Invalid("rho is less than (eta + residual) / sigma")
+    if rho > radius:
+        raise Invalid("rho is larger than the radius within which the measure was isolated")
+    if observation is None:
+        raise Invalid("the observation file is needed, and none was given")
+    if hashlib.sha256(observation).hexdigest() != subject:
+        raise Invalid("the subject is not the SHA-256 of the observation file")
+    problem = _Problem(Archive(observation), data["pieces"], points, coefficients)
+    for bits in _PRECISIONS:
+        with ctx.workprec(bits):
+            try:
+                problem.check(radius, sigma, residual)
+                return (
+                    "every measure within radius that explains the observation within eta lies within rho of the points"
+                )
+            except Undecided:
+                continue
+    raise Invalid("the claim could not be decided with balls of 512 bits")
+
+
+class _Problem:
+    """The observation and the measure, read and compared in shape."""
+
+    def __init__(
+        self, archive: Archive, pieces: Any, points: list[list[Fraction]], coefficients: list[list[Fraction]]
+    ) -> None:
+        if archive.text("format") != "provable-observation/1":
+            raise Invalid("the observation is not a provable-observation/1 file")
+        if archive.text("kind") not in ("gradient", "parameter-change"):
+            raise Invalid("the observation is neither a gradient nor a parameter-change")
+        self.layers, shape = layers_of(archive.text("architecture"))
+        self.parameters: dict[int, tuple[Numbers, Numbers | None]] = {}
+        self.pieces, self.observed = _pieces(archive, pieces)
+        size = 1
+        for extent in shape:
+            size *= extent
+        if size != len(points[0]):
+            raise Invalid(f"the points have {len(points[0])} entries, and the architecture has {size} inputs")
+        for index, layer in enumerate(self.layers):
+            following = output_shape(layer, shape)
+            if layer["type"] == "linear":
+                weight = archive.numbers(f"parameters/{index}/weight")
+                if type(layer.get("bias", True)) is not bool:
+                    raise Invalid(f"the bias of layer {index} is neither true nor false")
+                bias = archive.numbers(f"parameters/{index}/bias") if layer.get("bias", True) else None
+                if weight.shape != (*following, *shape) or (bias is not None and bias.shape != following):
+                    raise Invalid(f"the parameters of layer {index} do not fit the architecture")
+                self.parameters[index] = weight, bias
+            elif layer["type"] not in ACTIVATIONS and layer["type"] != "flatten":
+                raise Invalid(f"layer {index} is neither linear, nor flatten, nor an activation")
+            shape = following
+        if shape != (len(coefficients[0]),):
+            raise Invalid(
+                f"the coefficients have {len(coefficients[0])} entries per point, unlike the network's outputs"
+            )
+        for index, part in self.pieces:
+            parameter = self.parameters.get(index, (None, None))[part == "bias"]
+            if parameter is None or parameter.shape != self.observed[index, part].shape:
+                raise Invalid(f"the piece {index}/{part} is no parameter of the network in that shape")
+        self.points, self.coefficients = points, coefficients
+
+    def check(self, radius: Fraction, sigma: Fraction, residual: Fraction) -> None:
+        """Check residual and sigma at the working precision; raises `Invalid` or `Undecided`."""
+        steps: list[Step] = []
+        for index, layer in enumerate(self.layers):
+            if index in self.parameters:
+                steps.append(linear(index, *self.parameters[index]))
+            elif layer["type"] != "flatten":
+                steps.append(layer)
+        traces = [
+            Trace(steps, [exact(entry) for entry in x], [exact(entry) for entry in c])
+            for x, c in zip(self.points, self.coefficients, strict=True)
+        ]
+        misfit = arb(0)
+        for piece in self.pieces:
+            for entry, seen in zip(embedding_piece(traces, piece), self.observed[piece].entries, strict=True):
+                misfit += (entry - arb(seen)) ** 2
+        allowed = exact(residual) ** 2
+        if misfit > allowed:
+            raise Invalid("the measure does not explain the observation within the stated residual")
+        if not misfit <= allowed:
+            raise Undecided
+        squares = arb(0)
+        outer = exact(radius).abs_upper()
+        for trace in traces:
+            squares += trace.variation(outer, set(self.pieces)) ** 2
+        shift = (exact(sigma) + squares.sqrt().abs_upper()) ** 2
+        if not shift.is_finite():
+            raise Invalid("no bound of the Jacobian's variation is known within the radius")
+        rows = gram(traces, set(self.pieces))
+        for place, row in enumerate(rows):
+            row[place] -= shift
+        if not positive_definite(rows):
+            raise Invalid("the embedding is not proved to be injective within the radius with the stated sigma")
+
+
+def _pieces(archive: Archive, value: Any) -> tuple[list[Piece], dict[Piece, Numbers]]:
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        raise Invalid("the pieces are not a list of names")
+    if len(set(value)) < len(value):
+        raise Invalid("a piece is named twice")
+    pieces: list[Piece] = []
+    observed: dict[Piece, Numbers] = {}
+    for name in value:
+        index, slash, part = name.partition("/")
+        if not (slash and index.isascii() and index.isdigit() and len(index) <= 6 and part in ("weight", "bias")):
+            raise Invalid(f"the piece {ascii(name)[:40]} is no parameter of a layer of a chain")
+        pieces.append((int(index), part))
+        observed[pieces[-1]] = archive.numbers(f"vector/{name}")
+    return pieces, observed
