@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from provable import kernels, recovery
-    from provable.checker import CheckResult
-    from provable.checking import check
+    from provable.checker import CheckResult, check
     from provable.leakage import Audit, audit
     from provable.measures import Measure
     from provable.observations import Observation
@@ -32,7 +31,7 @@ _HOMES = {
     "Recovery": "provable.recovery",
     "Verification": "provable.theorems.evidence",
     "audit": "provable.leakage",
-    "check": "provable.checking",
+    "check": "provable.checker",
     "recover": "provable.recovery",
     "verify": "provable.theorems.runner",
 }

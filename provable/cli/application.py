@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         status = command.main(args=list(arguments) or ["--help"], prog_name="provable", standalone_mode=False)
     except _USAGE_ERRORS as error:
-        return _fail(str(getattr(error, "format_message", lambda: error)()))
+        return _fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except (typer.Abort, KeyboardInterrupt):
         return _fail("interrupted", 130)
     except ProvableError as error:

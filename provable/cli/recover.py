@@ -159,7 +159,7 @@ def _show(console: Console, result: Recovery, errors: dict[str, Any] | None) -> 
     if errors is not None:
         for key, title in (("points", "relative error of the points"), ("coefficients", "… of the coefficients")):
             table.add_row(title, "no counterpart" if errors[key] is None else f"{errors[key]:.2e}")
-    table.add_row("fibre", _plain(", ".join(result.fibre) or "trivial"))
+    table.add_row("fibre", _plain(", ".join(result.fibre) or ("trivial" if result.measure.size else "unknown")))
     if result.certificate is not None:
         claim = json.loads(result.certificate).get("claim")
         table.add_row("certificate", _plain(f"{claim}, accepted by the independent checker"))
