@@ -1,4 +1,4 @@
-"""The squared length of an embedded measure is the quadratic form of the tangent kernel.
+r"""The squared length of an embedded measure is the quadratic form of the tangent kernel.
 
 For every network f, every θ and every finite signed measure μ = Σ_j c_j δ_{x_j} with coefficients c_j ∈ R^C, the tangent
 embedding Φ_θ μ = Σ_j Σ_k c_jk ∇_θ f_k(x_j; θ) has ‖Φ_θ μ‖² = cᵀKc with K_{(i,k),(j,l)} = ⟨∇_θ f_k(x_i; θ), ∇_θ f_l(x_j; θ)⟩.
@@ -9,7 +9,7 @@ Notes
 -----
 Writing t_a for the tangent of the pair a = (j, k), both sides are bilinear in the tangents:
 
-.. math:: \\Big\\|\\sum_a c_a t_a\\Big\\|^2 = \\sum_{a,b} c_a c_b \\langle t_a, t_b \\rangle .
+.. math:: \Big\|\sum_a c_a t_a\Big\|^2 = \sum_{a,b} c_a c_b \langle t_a, t_b \rangle .
 
 There is no hypothesis: where f is not differentiable, any choice of the derivative serves, if both sides make the same one
 (this package takes the left derivative at a kink). Hence the kernel view (infinite width) and the parameter view (finite
