@@ -101,6 +101,8 @@ WRONG_FIELDS = [
     (lambda: Conv2d(1, 3, 0), "conv2d.stride: found 0; a positive integer or a pair"),
     (lambda: Conv2d(1, 3, 1, (0, -2)), "conv2d.padding: found (0, -2); a nonnegative integer or a pair"),
     (lambda: AvgPool2d(2, padding=2), "avg_pool2d.padding: found 2; at most half the kernel is accepted"),
+    (lambda: AvgPool2d((2, 4), padding=(2, 0)), "avg_pool2d.padding: found (2, 0); at most half the kernel"),
+    (lambda: MaxPool2d((2, 4), padding=(0, 3)), "max_pool2d.padding: found (0, 3); at most half the kernel"),
     (lambda: MaxPool2d("3"), "max_pool2d.kernel_size: found '3'; a positive integer"),  # type: ignore[arg-type]
     (lambda: BatchNorm2d(0.0), "batch_norm2d.eps: found 0.0; a positive number is accepted"),
     (lambda: BatchNorm2d(math.nan), "batch_norm2d.eps: found nan; a finite number is accepted"),
