@@ -1,4 +1,4 @@
-"""Activations over balls: value, first and second derivative together, each enclosing every number that occurs."""
+"""Activations over balls: value and three derivatives together, each enclosing every number that occurs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from flint import arb
 from provable.checker.description import Layer
 from provable.checker.verdict import Invalid
 
-Jet = tuple[arb, arb, arb]
+Jet = tuple[arb, arb, arb, arb]
 
 
 def jet(layer: Layer, z: arb) -> Jet:
-    """Enclose σ, σ' and σ'' over a ball.
+    """Enclose σ, σ⁽¹⁾, σ⁽²⁾ and σ⁽³⁾ over a ball.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def jet(layer: Layer, z: arb) -> Jet:
     Returns
     -------
     tuple of arb
-        Balls that contain σ(z), σ'(z), σ''(z) for every z in the ball.
+        Balls that contain σ(z), σ⁽¹⁾(z), σ⁽²⁾(z), σ⁽³⁾(z) for every z in the ball.
 
     Raises
     ------
@@ -36,9 +36,9 @@ def jet(layer: Layer, z: arb) -> Jet:
 
     Notes
     -----
-    tanh' = 1 - t² and tanh'' = -2t(1 - t²); with p the logistic function, p' = p(1 - p), p'' = p'(1 - 2p),
-    softplus' = p, silu = zp; with φ and Φ the density and distribution function of N(0, 1), gelu = zΦ,
-    gelu' = Φ + zφ, gelu'' = (2 - z²)φ; erf' = 2/√π·exp(-z²), erf'' = -2z·erf'.
+    With t = tanh: u = 1 - t², -2tu, (6t² - 2)u. With p the logistic function: q = p(1 - p), q(1 - 2p), q(1 - 6q); softplus
+    has the derivatives p, q, q(1 - 2p), and silu = zp. With φ and Φ the density and distribution function of N(0, 1),
+    gelu = zΦ has Φ + zφ, (2 - z²)φ, z(z² - 4)φ. The error function has e = 2/√π·exp(-z²), -2ze, (4z² - 2)e.
     """
     kind = layer["type"]
     if kind in ("relu", "leaky_relu", "elu"):
@@ -60,68 +60,69 @@ def _number(value: Any, field: str) -> arb:
 
 def _with_kink(layer: Layer, z: arb) -> Jet:
     if z > 0:
-        return z, arb(1), arb(0)
+        return z, arb(1), arb(0), arb(0)
     if not z < 0:
         raise Invalid(f"a pre-activation of {layer['type']} may cross the kink at zero within the radius")
     if layer["type"] == "elu":
         alpha = _constant(layer, "alpha", 1.0)
         bent = alpha * z.exp()
-        return bent - alpha, bent, bent
+        return bent - alpha, bent, bent, bent
     slope = arb(0) if layer["type"] == "relu" else _constant(layer, "negative_slope", 0.01)
-    return slope * z, slope, arb(0)
+    return slope * z, slope, arb(0), arb(0)
 
 
 def _polynomial(layer: Layer, z: arb) -> Jet:
     coefficients = layer.get("coefficients")
     if not isinstance(coefficients, list):
         raise Invalid("coefficients of a layer polynomial are not a list")
-    value, first, half = arb(0), arb(0), arb(0)
+    value, first, half, sixth = arb(0), arb(0), arb(0), arb(0)
     for coefficient in reversed(coefficients):
-        value, first, half = value * z + _number(coefficient, "a coefficient"), first * z + value, half * z + first
-    return value, first, 2 * half
+        value, first, half, sixth = (
+            value * z + _number(coefficient, "a coefficient"),
+            first * z + value,
+            half * z + first,
+            sixth * z + half,
+        )
+    return value, first, 2 * half, 6 * sixth
 
 
 def _tanh(z: arb) -> Jet:
     t = z.tanh()
     slope = 1 - t * t
-    return t, slope, -2 * t * slope
+    return t, slope, -2 * t * slope, (6 * t * t - 2) * slope
 
 
-def _logistic(z: arb) -> tuple[arb, arb]:
+def _logistic(z: arb) -> Jet:
     p = 1 / (1 + (-z).exp())
-    return p, p / (1 + z.exp())
-
-
-def _sigmoid(z: arb) -> Jet:
-    p, slope = _logistic(z)
-    return p, slope, slope * (1 - 2 * p)
+    slope = p / (1 + z.exp())
+    return p, slope, slope * (1 - 2 * p), slope * (1 - 6 * slope)
 
 
 def _softplus(z: arb) -> Jet:
-    p, slope = _logistic(z)
-    return (1 + z.exp()).log(), p, slope
+    p, slope, bend, _ = _logistic(z)
+    return (1 + z.exp()).log(), p, slope, bend
 
 
 def _silu(z: arb) -> Jet:
-    p, slope = _logistic(z)
-    return z * p, p + z * slope, slope * (2 + z * (1 - 2 * p))
+    p, slope, bend, third = _logistic(z)
+    return z * p, p + z * slope, 2 * slope + z * bend, 3 * bend + z * third
 
 
 def _erf(z: arb) -> Jet:
     slope = 2 * (-z * z).exp() / arb.pi().sqrt()
-    return z.erf(), slope, -2 * z * slope
+    return z.erf(), slope, -2 * z * slope, (4 * z * z - 2) * slope
 
 
 def _gelu(z: arb) -> Jet:
     distribution = (1 + (z / arb(2).sqrt()).erf()) / 2
     density = (-z * z / 2).exp() / (2 * arb.pi()).sqrt()
-    return z * distribution, distribution + z * density, density * (2 - z * z)
+    return z * distribution, distribution + z * density, density * (2 - z * z), density * z * (z * z - 4)
 
 
 _SMOOTH: dict[str, Callable[[arb], Jet]] = {
-    "identity": lambda z: (z, arb(1), arb(0)),
+    "identity": lambda z: (z, arb(1), arb(0), arb(0)),
     "tanh": _tanh,
-    "sigmoid": _sigmoid,
+    "sigmoid": _logistic,
     "softplus": _softplus,
     "silu": _silu,
     "erf": _erf,

@@ -220,15 +220,21 @@ class _Local:
     def of(cls, stage: _Stage, each: list[arb]) -> _Local:
         layer: Any = stage.step
         jets = [jet(layer, s + arb(0, e)) for s, e in zip(stage.inputs, each, strict=True)]
-        bends = [bend.abs_upper() for _, _, bend in jets]
-        by_slope = [(slope - at).abs_upper() for (_, slope, _), at in zip(jets, stage.slopes, strict=True)]
-        by_mean_value = [(bend * e).abs_upper() for bend, e in zip(bends, each, strict=True)]
+        _, slopes, bends, thirds = ([part[k] for part in jets] for k in range(4))
         return cls(
-            slope=[slope.abs_upper() for _, slope, _ in jets],
-            slope_moved=[_lesser(a, b) for a, b in zip(by_mean_value, by_slope, strict=True)],
-            bend=bends,
-            bend_moved=[(bend - at).abs_upper() for (_, _, bend), at in zip(jets, stage.bends, strict=True)],
+            slope=[slope.abs_upper() for slope in slopes],
+            slope_moved=_moved(slopes, stage.slopes, bends, each),
+            bend=[bend.abs_upper() for bend in bends],
+            bend_moved=_moved(bends, stage.bends, thirds, each),
         )
+
+
+def _moved(around: list[arb], centre: list[arb], derivative: list[arb], each: list[arb]) -> list[arb]:
+    """Bound how far functions move over balls: by their values there, or by their derivatives (mean value theorem)."""
+    return [
+        _lesser((bound * e).abs_upper(), (values - value).abs_upper())
+        for values, value, bound, e in zip(around, centre, derivative, each, strict=True)
+    ]
 
 
 def _lesser(first: arb, second: arb) -> arb:

@@ -65,6 +65,10 @@ ROUNDINGS = 256
 _MARGIN = Fraction(1, 2**20)
 """Relative slack of the stated σ, so that a checker with other roundings reaches it."""
 
+_DEVIATION_MARGIN = Fraction(1, 2**5)
+"""Relative slack of δ, so that a checker that encloses activations by other formulas reaches the stated σ: balls of radius
+ε around derivatives agree to first order in ε, and Arb rounds radii of elementary functions up by a few per mille."""
+
 
 class Observed(Protocol):
     """What is needed of an observation (`provable.observations` is a floor above)."""
