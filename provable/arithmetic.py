@@ -118,9 +118,10 @@ def _convert(value: Any, number: Callable[[Any], Any]) -> Any:
     if hasattr(value, "map_numbers"):
         return value.map_numbers(lambda part: _convert(part, number))
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind == "f":
-        converted = np.empty(value.shape, dtype=object)
-        for index in np.ndindex(value.shape):
-            converted[index] = number(float(value[index]))
+        floats = np.asarray(value)
+        converted = np.empty(floats.shape, dtype=object)
+        for index in np.ndindex(floats.shape):
+            converted[index] = number(float(floats[index]))
         if converted.shape == ():
             return converted[()]
         return converted if not isinstance(number(0.0), float) else converted.astype(np.float64)

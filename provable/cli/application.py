@@ -60,6 +60,8 @@ def run(arguments: Sequence[str]) -> int:
         return _fail("interrupted", 130)
     except ProvableError as error:
         return _fail(str(error))
+    except MemoryError as error:
+        return _fail(f"the memory of this machine does not suffice ({error})")
     except BrokenPipeError:
         return 1
     return status if isinstance(status, int) else 0
