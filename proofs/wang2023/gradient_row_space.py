@@ -75,7 +75,10 @@ def batches(draw, activations: tuple[Any, ...], losses: tuple[str, ...], *, max_
         bias = False if readable else draw(st.booleans())
         layers += [Linear(draw(st.integers(1, 3)), bias=bias), draw(st.sampled_from(activations))]
     network = Architecture("drawn", (dimension,), (*layers, Linear(outputs, bias=False)), loss)
-    theta = draw(parameters(network, readable=readable))
+    if readable:  # one draw for all parameters shrinks faster than one for each array
+        theta = Parameters.from_vector(network, draw(readable_arrays((network.parameter_count,))))
+    else:
+        theta = draw(parameters(network))
     count = size + draw(st.integers(0, 2))
     mixing = np.eye(count, size)
     mixing[size:] = draw(readable_arrays((count - size, size), nonzero=bool(readable)))
