@@ -14,12 +14,15 @@ from typing import Any
 
 from flint import arb, arb_mat
 
-from provable.checker.activations import jet
+from provable.checker.activations import Jet, jet
 from provable.checker.archive import Numbers
 from provable.checker.bounds import length, spectral
 from provable.checker.description import Layer
 
 Piece = tuple[int, str]
+
+_PARTS = 8
+"""Parts into which the ball of a pre-activation is cut."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,22 +222,21 @@ class _Local:
     @classmethod
     def of(cls, stage: _Stage, each: list[arb]) -> _Local:
         layer: Any = stage.step
-        jets = [jet(layer, s + arb(0, e)) for s, e in zip(stage.inputs, each, strict=True)]
-        _, slopes, bends, thirds = ([part[k] for part in jets] for k in range(4))
+        jets = [_split(layer, s, e) for s, e in zip(stage.inputs, each, strict=True)]
+        bend = [_greatest([part[2].abs_upper() for part in parts]) for parts in jets]
+        third = [_greatest([part[3].abs_upper() for part in parts]) for parts in jets]
         return cls(
-            slope=[slope.abs_upper() for slope in slopes],
-            slope_moved=_moved(slopes, stage.slopes, bends, each),
-            bend=[bend.abs_upper() for bend in bends],
-            bend_moved=_moved(bends, stage.bends, thirds, each),
+            slope=[_greatest([part[1].abs_upper() for part in parts]) for parts in jets],
+            slope_moved=[(b * e).abs_upper() for b, e in zip(bend, each, strict=True)],
+            bend=bend,
+            bend_moved=[(t * e).abs_upper() for t, e in zip(third, each, strict=True)],
         )
 
 
-def _moved(around: list[arb], centre: list[arb], derivative: list[arb], each: list[arb]) -> list[arb]:
-    """Bound how far functions move over balls: by their values there, or by their derivatives (mean value theorem)."""
-    return [
-        _lesser((bound * e).abs_upper(), (values - value).abs_upper())
-        for values, value, bound, e in zip(around, centre, derivative, each, strict=True)
-    ]
+def _split(layer: Layer, centre: arb, radius: arb) -> list[Jet]:
+    """Jets on parts that cover the ball; on parts, a number that occurs twice in a formula widens the result less."""
+    half = arb(0, (radius / _PARTS).abs_upper())
+    return [jet(layer, centre + radius * (2 * part + 1 - _PARTS) / _PARTS + half) for part in range(_PARTS)]
 
 
 def _lesser(first: arb, second: arb) -> arb:

@@ -72,7 +72,9 @@ def test_jets_enclose_values_at_inner_points(
             point = np.array([arb(inner_point(rng, middle, radius))], dtype=object)
             for order in range(3):
                 value = activations.derivative(activation, point, order)[0]
-                assert enclosure[order].contains(value) or not enclosure[order].is_finite()
+                # the value is known up to its own radius, which is 2**-100 of the enclosure's rounding
+                widened = enclosure[order] + arb(0, value.rad())
+                assert widened.contains(value.mid()) or not widened.is_finite()
     with flint.ctx.workprec(800):
         point = np.array([arb(inner_point(rng, middle, radius))], dtype=object)
         step = arb((1, -200))
