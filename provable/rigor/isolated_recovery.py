@@ -232,9 +232,8 @@ def _radius(
     kink: KinkError | None = None
     while radius >= least:
         try:
-            deviation = (
-                sum_of_squares(atom.jacobian_deviation(ball(radius), pieces) for atom in atoms).sqrt().abs_upper()
-            )
+            squares = sum_of_squares(atom.jacobian_deviation(ball(radius), pieces) for atom in atoms)
+            deviation = (squares.sqrt() * ball(1 + _DEVIATION_MARGIN)).abs_upper()
             if deviation <= centre / 2:
                 return radius, deviation
             kink = None
