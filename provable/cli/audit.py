@@ -1,0 +1,152 @@
+"""`provable audit`: what the gradient of one sample gives away, proved from the architecture alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from provable.cli.output import JsonOption, OutputOption, SeedOption, emit
+from provable.errors import InputError
+
+if TYPE_CHECKING:
+    from provable.leakage import Audit
+
+
+def audit(
+    architecture: Annotated[
+        str | None, typer.Argument(help="A name of the zoo (see --list) or a FILE.json (- for standard input).")
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Number of samples behind the gradient.")] = 1,
+    noise: Annotated[
+        float | None, typer.Option("--noise", help="Standard deviation of the noise on the gradient.")
+    ] = None,
+    seed: SeedOption = 0,
+    list_zoo: Annotated[bool, typer.Option("--list", help="Print the architectures that have a name.")] = False,
+    as_json: JsonOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Security metrics of an architecture, with proofs: which layers can be solved, and what stays open.
+
+    Parameters
+    ----------
+    architecture : str, optional
+        A name of the zoo, or a file.
+    batch_size : int
+        Number of samples behind the gradient.
+    noise : float, optional
+        Standard deviation of the noise on the gradient.
+    seed : int
+        Seed of the witnesses.
+    list_zoo : bool
+        Print the zoo instead.
+    as_json : bool
+        Print JSON instead of a table.
+    output : Path, optional
+        Where the JSON is written as well.
+
+    Raises
+    ------
+    InputError
+        If there is not exactly one of an architecture and ``--list``.
+    """
+    if list_zoo:
+        if architecture is not None:
+            raise InputError(
+                f"--list: was given with the architecture {architecture[:60]!r}; one of the two is accepted"
+            )
+        _list(as_json, output)
+        return
+    if architecture is None:
+        raise InputError("ARCHITECTURE: is missing; a name of the zoo (see --list), a .json file or - is accepted")
+    from provable.architectures import load
+    from provable.leakage import audit as run
+
+    result = run(load(architecture), batch_size=batch_size, noise=noise, rng=seed)
+    emit(result.to_json(), as_json=as_json, output=output, show=lambda console: show(result, console))
+
+
+def show(result: Audit, console: Console) -> None:
+    """Print an audit for people.
+
+    Parameters
+    ----------
+    result : Audit
+        The audit.
+    console : rich.console.Console
+        Where to.
+    """
+    from rich.table import Table
+
+    table = Table(title=f"{result.architecture.name}: equations that one gradient gives for each layer's input")
+    table.add_column("layer", no_wrap=True)
+    for heading in ("unknowns", "equations", "rank", "short by"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("how proved")
+    for layer in result.layers:
+        how = layer.how_upper if layer.how_lower is None else f"≥ {layer.how_lower}, ≤ {layer.how_upper}"
+        table.add_row(
+            f"{layer.index} {layer.type}",
+            str(layer.unknowns),
+            f"{layer.forward_equations} + {layer.gradient_equations}",
+            _interval(layer.rank_lower, layer.rank_upper, layer.rank_upper),
+            _interval(layer.deficit_lower, layer.deficit_upper, layer.unknowns),
+            how,
+        )
+    console.print(table)
+    colour = {"identifiable": "red", "ambiguous": "green"}.get(result.verdict, "yellow")
+    console.print(f"[bold {colour}]{result.verdict}[/]  {result.explanation}", highlight=False, soft_wrap=True)
+    ambiguity, inputs = result.ambiguity, result.layers[0].unknowns
+    undecided = ambiguity.lower == 0 and ambiguity.upper is None
+    metrics = {
+        "open dimensions": "not known" if undecided else _interval(ambiguity.lower, ambiguity.upper, inputs),
+        "because": result.ambiguity.how,
+        "dead inputs": str(result.dead_inputs),
+        "c(M)": "not defined" if result.c_metric is None else str(result.c_metric),
+    }
+    for name, value in metrics.items():
+        console.print(f"{name}: {value}", highlight=False, markup=False, soft_wrap=True)
+    console.print("assuming:", highlight=False)
+    for assumption in result.assumptions:
+        console.print(f"- {assumption}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _interval(lower: int | None, upper: int | None, most: int) -> str:
+    if lower == upper:
+        return str(lower)
+    if lower is None:
+        return f"≤ {upper}"
+    return f"≥ {lower}" if upper is None or upper == most else f"{lower} to {upper}"
+
+
+def _list(as_json: bool, output: Path | None) -> None:
+    from provable.architectures.zoo import zoo
+
+    rows = [
+        {
+            "name": name,
+            "input_shape": list(network.input_shape),
+            "layers": " ".join(layer.type for layer in network.layers),
+            "parameters": network.parameter_count,
+            "loss": network.loss,
+        }
+        for name, network in zoo().items()
+    ]
+
+    def show_zoo(console: Console) -> None:
+        from rich.table import Table
+
+        table = Table(
+            "name", "input", "layers with parameters", "parameters", "loss", title="Architectures with a name"
+        )
+        for row, network in zip(rows, zoo().values(), strict=True):
+            kinds = [layer.type for layer in network.layers if layer.type in ("conv2d", "linear")]
+            shapes = "×".join(map(str, network.input_shape))
+            counts = [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)]
+            table.add_row(str(row["name"]), shapes, ", ".join(counts), str(row["parameters"]), network.loss)
+        console.print(table)
+
+    emit(json.dumps({"zoo": rows}, indent=2), as_json=as_json, output=output, show=show_zoo)

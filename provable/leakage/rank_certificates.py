@@ -1,0 +1,90 @@
+"""Certificates of the rank bounds of one layer, in the form that the independent checker reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from provable.architectures import Architecture
+from provable.leakage.dimension_counts import UpperBound
+from provable.leakage.layer_system import LayerSystem
+from provable.leakage.rank import LowerBound
+from provable.rigor.certificates import Certificate, library_versions
+from provable.rigor.modular_rank import PRIME
+
+
+def _layer(architecture: Architecture, index: int, system: LayerSystem, seed: int) -> dict[str, Any]:
+    return {
+        "architecture": architecture.to_json(),
+        "layer": str(index),
+        "in_channels": system.in_channels,
+        "height": system.input_size[0],
+        "width": system.input_size[1],
+        "out_channels": system.out_channels,
+        "kernel": list(system.kernel_size),
+        "stride": list(system.stride),
+        "padding": list(system.padding),
+        "prime": PRIME,
+        "seed": seed,
+    }
+
+
+def lower_certificate(
+    architecture: Architecture, index: int, system: LayerSystem, bound: LowerBound, *, seed: int
+) -> Certificate:
+    """Certify a lower bound of the generic rank.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The network.
+    index : int
+        Which of its layers.
+    system : LayerSystem
+        That layer's system.
+    bound : LowerBound
+        The bound.
+    seed : int
+        Seed of the witness.
+
+    Returns
+    -------
+    Certificate
+        Claim ``generic-rank-lower-bound``; its proof is the rank at the witness, which the checker draws again.
+    """
+    data = _layer(architecture, index, system, seed) | {"rank": bound.value}
+    return Certificate("generic-rank-lower-bound", data, architecture.sha256, library_versions(), seed)
+
+
+def upper_certificate(
+    architecture: Architecture, index: int, system: LayerSystem, bound: UpperBound, *, seed: int
+) -> Certificate | None:
+    """Certify an upper bound of the generic rank.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The network.
+    index : int
+        Which of its layers.
+    system : LayerSystem
+        That layer's system.
+    bound : UpperBound
+        The bound.
+    seed : int
+        Seed of the witness at which dependencies were counted.
+
+    Returns
+    -------
+    Certificate or None
+        Claim ``generic-rank-upper-bound``; None if the bound rests on an argument that this claim has no place for.
+    """
+    if bound.value < min(bound.covered, bound.forward + bound.gradient - bound.dependencies):
+        return None
+    data = _layer(architecture, index, system, seed) | {
+        "bound": bound.value,
+        "covered": bound.covered,
+        "rank_weight_bound": bound.forward,
+        "rank_gradient_bound": bound.gradient,
+        "dependencies": bound.dependencies,
+    }
+    return Certificate("generic-rank-upper-bound", data, architecture.sha256, library_versions(), seed)
