@@ -40,7 +40,7 @@ from provable.checker import documents
 from provable.checker.description import layer_at, layers_of, pair
 from provable.checker.verdict import Invalid
 
-LARGEST_MATRIX = 4 * 10**7
+LARGEST_MATRIX = 3 * 10**7
 """Entries of the largest matrix that is eliminated."""
 
 _SIZES = ("in_channels", "height", "width", "out_channels")
@@ -198,13 +198,14 @@ class Witness:
         _limit(system.outputs * system.lags, system.pixels)
         entries = [entry for output in range(system.outputs) for row in self.block(output) for entry in row]
         shared = nmod_mat(system.outputs * system.lags, system.pixels, entries, self.prime)
-        basis, width = shared.nullspace()
+        width = system.pixels - int(shared.rank())
         alone = system.inputs * (system.pixels - width)
         if alone >= enough or width == 0:
             return alone
+        _limit(system.pixels, system.pixels)
         _limit(system.outputs * system.positions, system.inputs * width)
         _limit(system.lags, system.positions * width)
-        null = [[int(entry) for entry in row[:width]] for row in basis.tolist()]
+        null = [[int(entry) for entry in row[:width]] for row in shared.nullspace()[0].tolist()]
         patches: list[int] = []
         for pairs in system.seen():
             rows = [[0] * width for _ in range(system.positions)]
