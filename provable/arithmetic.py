@@ -382,7 +382,8 @@ def to_float(array: Any) -> Float:
         return values.astype(np.float64)
     result = np.empty(values.shape)
     for index in np.ndindex(values.shape):
-        result[index] = float(values[index])
+        entry = values[index]
+        result[index] = int(entry.p) / int(entry.q) if isinstance(entry, flint.fmpq) else float(entry)
     return result
 
 

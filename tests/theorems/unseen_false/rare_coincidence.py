@@ -1,4 +1,4 @@
-"""A product of two numbers is never exactly one quarter above their sum."""
+"""The product of two numbers is never exactly three quarters."""
 
 from hypothesis import strategies as st
 
@@ -7,7 +7,7 @@ from provable.theorems import RATIONAL, Source, Theorem, different
 from provable.theorems.strategies import readable_numbers
 
 theorem = Theorem(
-    statement="ab != a + b + 1/4",
+    statement="ab != 3/4",
     source=Source("false on purpose"),
 )
 
@@ -18,4 +18,4 @@ theorem.instances(st.tuples(readable_numbers(), readable_numbers()))
 @theorem.claim(arithmetics=(RATIONAL,))
 def never(pair):
     a, b = pair
-    return different(a * b, a + b + constant(0.25, a), operations=3)
+    return different(a * b, constant(0.75, a), operations=1)
