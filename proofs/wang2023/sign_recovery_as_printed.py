@@ -67,9 +67,7 @@ QUARTERS = st.lists(st.integers(1, 16), min_size=8, max_size=8, unique=True)
 
 
 @st.composite
-def pairs(
-    draw, *, shapes=((1, 1), (1, 2), (1, 4)), offsets=(0.0,), changes=("flip", "flip", "label", "point", "order")
-):
+def pairs(draw, *, shapes=((1, 2), (1, 4)), offsets=(0.0,), changes=("flip", "flip", "label", "point", "order")):
     """A batch of shape (B, d) and a changed copy: samples flipped jointly, a label or a point changed, another order."""
     size, dimension = draw(st.sampled_from(shapes))
     pool = np.eye(min(dimension, 3), dimension)
