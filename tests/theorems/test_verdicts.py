@@ -52,7 +52,7 @@ def test_unseen_false_theorems_are_refuted_at_standard_effort(path, seed):
 
 @pytest.mark.parametrize("path", FALSE, ids=lambda path: path.stem)
 def test_a_counterexample_that_is_altered_is_not_confirmed(path):
-    result = verify_entry(registry.find(str(path)), EFFORTS["quick"], 0)
+    result = verify_entry(registry.find(str(path)), EFFORTS["standard"], 0)
     stored = json.loads(json.dumps(result.counterexample))
     assert not counterexamples.recheck({**stored, "arithmetic": "modular"})[0]
     assert not counterexamples.recheck({**stored, "twin": "no such twin"})[0]
