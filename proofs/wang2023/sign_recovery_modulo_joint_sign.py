@@ -67,7 +67,7 @@ def batches(draw, *, sizes=(1, 2, 3), extra=(0, 1), readable_only=False):
     size = draw(st.sampled_from(sizes))
     dimension = max(1, size + draw(st.sampled_from(extra)))
     inputs = draw(readable_arrays((size, dimension)))
-    if not readable_only and draw(st.integers(0, 3)) == 0:  # nearly dependent samples
+    if size > 1 and not readable_only and draw(st.integers(0, 3)) == 0:  # nearly dependent samples
         inputs[-1] = inputs[0] + 2.0**-20 * draw(gaussian_arrays((dimension,)))
     residuals = draw(readable_arrays((size,), nonzero=True))
     return Batch(draw(readable_numbers(nonzero=True)), draw(readable_numbers(nonzero=True)), inputs, residuals)
