@@ -5,9 +5,9 @@ gradient equations for x, so if |x| - |W| - |z| < 0, a general gradient determin
 
 The C_out² identities W Gᵀ = Z Dᵀ make equations redundant whatever x is (``chen2022.dependency_law``), and more are lost
 where stride splits the pixels into classes, where windows leave pixels out, and where the output is no larger than the
-kernel (then Σ_a D_{o'}(a) K_(o,a) = Σ_a D_o(a) K_(o',a) as well). The smallest example below has 9 unknowns, 12 equations and rank 8. The second layer of the authors' own CNN6-d
-(12 → 20 channels, 3×3, stride 2, padding 1, on 17×17) has the count -312, but is at least 280 equations short for all
-weights and sensitivities in general position.
+kernel (then Σ_a D_{o'}(a) K_(o,a) = Σ_a D_o(a) K_(o',a) as well). The example below has 9 unknowns, 12 equations and
+rank 8. The second layer of the authors' own CNN6-d (12 → 20 channels, 3×3, stride 2, padding 1, on 17×17) has the count
+-312, but is at least 280 equations short for all weights and sensitivities in general position.
 
 Notes
 -----
@@ -195,7 +195,7 @@ def gradients_depend_on_one_another():
     rows = system.gradient_block(sensitivity.reshape(2, 2, 2)).reshape(2, 4, 9)
     first, second = sensitivity.reshape(2, 4)
     yield identity(
-        "where outputs and kernel have the same size, sum_a D_1(a) K_(0,a) = sum_a D_0(a) K_(1,a): the convolution of D_0 and D_1",
+        "where output and kernel have one size, sum_a D_1(a) K_(0,a) = sum_a D_0(a) K_(1,a): D_0 and D_1 convolved",
         sympy.Matrix(second @ rows[0]),
         sympy.Matrix(first @ rows[1]),
     )

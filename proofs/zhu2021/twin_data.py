@@ -80,11 +80,11 @@ def draw_head(draw, *, bias=False, margins=None):
     weights, inputs = numbers[None, :dimension], numbers[None, dimension : 2 * dimension]
     if margins is None:
         inputs = draw(arrays((1, dimension)))
-        target = draw(st.sampled_from(("as drawn", "spread", "near the minimum")))
         output = float(inputs[0] @ weights[0])
+        target = draw(st.sampled_from(("as drawn", "any size", "near the minimum")))
         if target != "as drawn" and abs(output) > 0.05:
-            deviation = draw(st.sampled_from((1.0, -1.0))) * 10.0 ** draw(st.floats(-6.0, -1.0))
-            margin = draw(st.floats(-8.0, 8.0)) if target == "spread" else MINIMUM + deviation
+            deviation = draw(st.sampled_from((1.0, -1.0))) * 10.0 ** draw(st.floats(-6.0, 0.9))
+            margin = deviation if target == "any size" else MINIMUM + deviation / 10
             weights = weights * (margin / output)
         margins = st.one_of(readable_margins(), close_margins(0.3))
     layers = {"0/weight": weights} | ({"0/bias": numbers[2 * dimension :]} if bias else {})
