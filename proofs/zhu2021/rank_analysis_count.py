@@ -153,6 +153,23 @@ def nine_unknowns():
     return network((3, 1, 3), Conv2d(2, 1, bias=False), 0)
 
 
+@theorem.without("|x| - |W| - |z| < 0")
+def six_unknowns_and_five_equations():
+    return network((3, 1, 2), Conv2d(1, 1, bias=False), 0)
+
+
+@theorem.without("every pixel is seen by a window")
+def one_pixel_of_two():
+    return network((1, 1, 2), Conv2d(2, 1, 2, bias=False), 0)
+
+
+@theorem.without("general position")
+def equal_numbers():
+    case = network((1, 1, 3), Conv2d(1, (1, 2), bias=False), 0)
+    ones = Parameters.from_vector(case.architecture, np.ones(case.architecture.parameter_count))
+    return Case(case.architecture, ones, np.ones((1, 1, 1, 3)), case.label)
+
+
 @theorem.derivation(covers="the second layer of CNN6-d")
 def cnn6_d():
     system = LayerSystem(12, 20, (17, 17), (3, 3), (2, 2), (1, 1))
