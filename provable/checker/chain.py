@@ -139,7 +139,18 @@ class Trace:
         return arb_mat([[arb(int(i == k)) for k in range(self.unknowns)] for i in range(self.inputs)])
 
     def at(self, index: int) -> _Stage:
-        """The stage of a linear layer."""
+        """Find the stage of a linear layer.
+
+        Parameters
+        ----------
+        index : int
+            Index of the layer.
+
+        Returns
+        -------
+        _Stage
+            The stage.
+        """
         return next(s for s in self.stages if isinstance(s.step, Linear) and s.step.index == index)
 
     def variation(self, radius: arb, pieces: set[Piece]) -> arb:
@@ -253,7 +264,20 @@ def _rows_scaled(factors: list[arb], matrix: arb_mat) -> arb_mat:
 
 
 def embedding_piece(traces: list[Trace], piece: Piece) -> list[arb]:
-    """Enclose one piece of Φ_θ μ, in row-major order."""
+    """Enclose one piece of Φ_θ μ.
+
+    Parameters
+    ----------
+    traces : list of Trace
+        The atoms.
+    piece : (int, str)
+        Index of a linear layer, and ``"weight"`` or ``"bias"``.
+
+    Returns
+    -------
+    list of arb
+        Its entries in row-major order.
+    """
     stages = [trace.at(piece[0]) for trace in traces]
     gradients = arb_mat([stage.gradient for stage in stages]).transpose()
     if piece[1] == "bias":
@@ -262,7 +286,20 @@ def embedding_piece(traces: list[Trace], piece: Piece) -> list[arb]:
 
 
 def gram(traces: list[Trace], pieces: set[Piece]) -> list[list[arb]]:
-    """Lower triangle of JᵀJ, the unknowns being those of the first atom, then of the second and so on."""
+    """Enclose JᵀJ.
+
+    Parameters
+    ----------
+    traces : list of Trace
+        The atoms.
+    pieces : set of (int, str)
+        The pieces that count.
+
+    Returns
+    -------
+    list of list of arb
+        The lower triangle; the unknowns are those of the first atom, then of the second and so on.
+    """
     width = traces[0].unknowns
     size = width * len(traces)
     total = [[arb(0)] * (row + 1) for row in range(size)]

@@ -26,6 +26,9 @@ _CHECKS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "counterexample": counterexample.check,
 }
 
+CLAIMS = ("isolated-recovery", *_CHECKS)
+"""The claim types that are known."""
+
 _OF_ARCHITECTURES = frozenset({"generic-rank-lower-bound", "generic-rank-upper-bound", "global-fibre"})
 
 
@@ -51,17 +54,21 @@ def check(
     claim = ""
     try:
         document = certificate if isinstance(certificate, dict) else documents.parse(certificate, "certificate")
-        claim, data, subject = documents.outer(document)
-        if claim != "isolated-recovery" and claim not in _CHECKS:
-            claim = ""
-            raise Invalid("the claim is of no known type")
-        expected = None if architecture is None else hashlib.sha256(architecture.encode()).hexdigest()
-        if claim in _OF_ARCHITECTURES and expected not in (None, subject):
-            raise Invalid("the certificate is about another architecture")
-        if claim == "isolated-recovery":
-            return CheckResult(True, claim, isolated_recovery.check(data, subject, observation))
-        return CheckResult(True, claim, _CHECKS[claim](data, subject))
+        stated, data, subject = documents.outer(document)
+        claim = stated if stated in CLAIMS else ""
+        return CheckResult(True, claim, _prove(stated, data, subject, observation, architecture))
     except Invalid as error:
         return CheckResult(False, claim, str(error))
     except Exception as error:  # a certificate comes from anybody, and a checker that breaks down has not proved it
         return CheckResult(False, claim, f"the check broke down with {type(error).__name__}: {ascii(str(error))[:200]}")
+
+
+def _prove(claim: str, data: dict[str, Any], subject: str, observation: bytes | None, architecture: str | None) -> str:
+    if claim == "isolated-recovery":
+        return isolated_recovery.check(data, subject, observation)
+    if claim not in _CHECKS:
+        raise Invalid("the claim is of no known type")
+    expected = None if architecture is None else hashlib.sha256(architecture.encode()).hexdigest()
+    if claim in _OF_ARCHITECTURES and expected not in (None, subject):
+        raise Invalid("the certificate is about another architecture")
+    return _CHECKS[claim](data, subject)

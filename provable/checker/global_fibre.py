@@ -16,7 +16,7 @@ from typing import Any
 
 from provable.checker import documents
 from provable.checker.description import Layer, Shape, layers_of, output_shape, pair
-from provable.checker.layer_ranks import Axis
+from provable.checker.layer_system import Axis
 from provable.checker.verdict import Invalid
 
 

@@ -1,4 +1,4 @@
-"""Balls: exact conversion, outward rounding, text form, and upper bounds of matrix norms.
+"""Balls: exact conversion, outward rounding, and upper bounds of matrix norms.
 
 A ball [m ± r] stands for every real number within r of m; the result of an operation on balls contains the result for
 every choice of numbers inside them (Arb). The working precision is that of `flint.ctx`, which callers set with
@@ -9,7 +9,6 @@ smaller than the number it bounds.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
@@ -18,17 +17,11 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
-from provable.errors import CertificateError
-
 Ball = flint.arb
 """A real number known up to a radius."""
 
 BallMatrix = flint.arb_mat
 """A matrix of balls."""
-
-_RATIONAL = re.compile(r"(-?[1-9][0-9]*|0)(?:/([1-9][0-9]*))?")
-
-_MAXIMAL_DIGITS = 4000
 
 
 def ball(value: float | int | Fraction) -> Ball:
@@ -246,104 +239,6 @@ def rounded_up(value: Fraction, bits: int = 64) -> Fraction:
     exponent = value.numerator.bit_length() - value.denominator.bit_length() - bits
     scale = Fraction(2) ** exponent
     return (value / scale).__ceil__() * scale
-
-
-def encode_rational(value: float | int | Fraction) -> str:
-    """Write a rational number as text: ``"p"`` or ``"p/q"`` in lowest terms.
-
-    Parameters
-    ----------
-    value : float, int or Fraction
-        A finite number; a float stands for the rational number that it is.
-
-    Returns
-    -------
-    str
-        The canonical form, the only one that `decode_rational` accepts.
-    """
-    numerator, denominator = value.as_integer_ratio()
-    return str(numerator) if denominator == 1 else f"{numerator}/{denominator}"
-
-
-def decode_rational(text: object, field: str) -> Fraction:
-    """Read the text form of a rational number.
-
-    Parameters
-    ----------
-    text : object
-        ``"p"`` or ``"p/q"`` in lowest terms, q at least 2.
-    field : str
-        Where it stands, for the message.
-
-    Returns
-    -------
-    Fraction
-        The number.
-
-    Raises
-    ------
-    CertificateError
-        If it is anything else.
-    """
-    match = _RATIONAL.fullmatch(text) if isinstance(text, str) and len(text) <= 2 * _MAXIMAL_DIGITS else None
-    if match is not None and max(len(part or "") for part in match.groups()) <= _MAXIMAL_DIGITS:
-        numerator, denominator = int(match[1]), int(match[2] or 1)
-        if math.gcd(numerator, denominator) == 1 and (match[2] is None or denominator > 1):
-            return Fraction(numerator, denominator)
-    raise CertificateError(
-        f"{field}: {_shortened(text)} was found; a rational number 'p' or 'p/q' in lowest terms is accepted"
-    )
-
-
-def encode_ball(number: Ball) -> list[str]:
-    """Write a ball as the pair of rational texts [midpoint, radius].
-
-    Parameters
-    ----------
-    number : arb
-        A finite ball.
-
-    Returns
-    -------
-    list of str
-        Midpoint and radius, exactly.
-    """
-    return [encode_rational(exact_value(number.mid())), encode_rational(exact_value(number.rad()))]
-
-
-def decode_ball(pair: object, field: str) -> tuple[Fraction, Fraction]:
-    """Read the text form of a ball.
-
-    Parameters
-    ----------
-    pair : object
-        ``[midpoint, radius]``, two rational texts, the radius at least 0; or one rational text, for radius 0.
-    field : str
-        Where it stands, for the message.
-
-    Returns
-    -------
-    tuple of Fraction
-        Midpoint and radius.
-
-    Raises
-    ------
-    CertificateError
-        If it is anything else.
-    """
-    if isinstance(pair, str):
-        return decode_rational(pair, field), Fraction(0)
-    if not isinstance(pair, list) or len(pair) != 2:
-        raise CertificateError(f"{field}: {_shortened(pair)} was found; [midpoint, radius] is accepted")
-    middle, radius = decode_rational(pair[0], field), decode_rational(pair[1], field)
-    if radius < 0:
-        raise CertificateError(f"{field}: the radius {pair[1]} was found; a radius of at least 0 is accepted")
-    return middle, radius
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def sum_of_squares(entries: Iterable[Ball]) -> Ball:

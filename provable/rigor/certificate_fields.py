@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provable.errors import CertificateError
-from provable.rigor.balls import decode_ball, decode_rational
+from provable.rigor.rational_texts import decode_ball, decode_rational
 
 Field = Callable[[Any, str], object]
 """Checks a value, given its name; raises `CertificateError`."""

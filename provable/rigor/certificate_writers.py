@@ -12,9 +12,9 @@ import numpy as np
 from provable.architectures import Architecture
 from provable.arithmetic import RATIONAL, rank
 from provable.errors import InputError
-from provable.rigor.balls import encode_ball, encode_rational
 from provable.rigor.certificates import Certificate, Refusal, data_sha256, library_versions
 from provable.rigor.positive_definite import certified_lower_eigenvalue, symmetric_balls
+from provable.rigor.rational_texts import encode_ball, encode_rational
 from provable.tensors import kruskal_rank
 
 

@@ -45,7 +45,6 @@ from provable.rigor.balls import (
     BallMatrix,
     ball,
     ball_matrix,
-    encode_rational,
     rounded_down,
     rounded_up,
     sum_of_squares,
@@ -54,6 +53,7 @@ from provable.rigor.balls import (
 from provable.rigor.certificates import Certificate, Refusal, library_versions
 from provable.rigor.chain_derivatives import Atom, KinkError, chain_of, gram_block
 from provable.rigor.positive_definite import certified_lower_eigenvalue
+from provable.rigor.rational_texts import encode_rational
 
 LARGEST_SYSTEM = 2000
 """Most unknowns of a certificate; one elimination of that size in balls takes about half a minute."""

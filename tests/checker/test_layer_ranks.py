@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from provable.architectures import Architecture, AvgPool2d, Conv2d, Flatten, LeakyReLU, Linear, Residual
 from provable.architectures.zoo import zoo
 from provable.checker import check
-from provable.checker.layer_ranks import Axis, System, Witness
+from provable.checker.layer_system import Axis, System
+from provable.checker.witness import Witness
 from provable.rigor.certificates import Certificate
 from provable.rigor.modular_rank import PRIME, witness_integers
 
