@@ -142,7 +142,7 @@ def _convert(value: Any, number: Callable[[Any], Any]) -> Any:
 
 
 def kind(array: Any) -> str:
-    """Name the arithmetic of an array by its first element.
+    """Name the arithmetic of an array by its elements; Python integers, such as padded zeros, belong to every arithmetic.
 
     Parameters
     ----------
@@ -157,12 +157,18 @@ def kind(array: Any) -> str:
     values = np.asarray(array)
     if values.dtype != object or values.size == 0:
         return "float64"
-    first = values.reshape(-1)[0]
-    if isinstance(first, flint.arb):
-        return "ball"
-    if isinstance(first, flint.nmod):
-        return "modular"
+    for entry in values.reshape(-1):
+        if isinstance(entry, flint.arb):
+            return "ball"
+        if isinstance(entry, flint.nmod):
+            return "modular"
+        if not isinstance(entry, int):
+            return "rational"
     return "rational"
+
+
+def _modulus(values: Array) -> int:
+    return next(int(entry.modulus()) for entry in values.reshape(-1) if isinstance(entry, flint.nmod))
 
 
 def constant(value: float | int | Fraction, like: Any) -> Any:
@@ -182,8 +188,7 @@ def constant(value: float | int | Fraction, like: Any) -> Any:
     """
     name = kind(like)
     if name == "modular":
-        prime = int(np.asarray(like).reshape(-1)[0].modulus())
-        return Arithmetic("modular", prime=prime).number(value)
+        return Arithmetic("modular", prime=_modulus(np.asarray(like))).number(value)
     return Arithmetic(name).number(value)
 
 
@@ -382,7 +387,7 @@ def to_float(array: Any) -> Float:
         return values.astype(np.float64)
     result = np.empty(values.shape)
     for index in np.ndindex(values.shape):
-        entry = values[index]
+        entry: Any = values[index]
         result[index] = int(entry.p) / int(entry.q) if isinstance(entry, flint.fmpq) else float(entry)
     return result
 
@@ -393,7 +398,7 @@ def _flint_matrix(matrix: Any) -> Any:
     arithmetic = kind(values)
     entries = list(values.reshape(-1))
     if arithmetic == "modular":
-        prime = int(entries[0].modulus())
+        prime = _modulus(values)
         return flint.nmod_mat(rows, columns, [int(entry) for entry in entries], prime)
     if arithmetic == "ball":
         return flint.arb_mat(rows, columns, entries)

@@ -34,7 +34,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         Path(temporary).replace(target)
         temporary = None
     except OSError as error:
-        raise InputError(f"{target}: cannot be written ({error.strerror}); a file in an existing folder is accepted") from error
+        raise InputError(f"{target}: cannot be written ({error.strerror}); a folder that exists is needed") from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)

@@ -241,3 +241,10 @@ def test_determinants_and_solutions(n: int, seed: int, vector: bool) -> None:
 def test_singular_floats_are_refused() -> None:
     with pytest.raises(ZeroDivisionError, match="singular"):
         arithmetic.solve(np.zeros((2, 2)), np.ones(2))
+
+
+def test_padded_integers_do_not_hide_the_arithmetic():
+    padded = np.array([[0, MODULAR.number(2)], [MODULAR.number(1), 0]], dtype=object)
+    assert arithmetic.kind(padded) == "modular" and arithmetic.rank(padded) == 2
+    assert arithmetic.kind(np.array([0, 1], dtype=object)) == "rational"
+    assert int(arithmetic.constant(0.5, padded) * 2) == 1

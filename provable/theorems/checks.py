@@ -226,6 +226,8 @@ def evaluate(check: Check) -> Outcome:
             f"check '{check.name}' compares shapes {left.shape} and {right.shape}; equal shapes are accepted"
         )
     left, right = np.broadcast_arrays(left, right)
+    if left.dtype.kind in "iub" and right.dtype.kind in "iub":
+        return _evaluate_exact(check.relation, left.reshape(-1), right.reshape(-1))
     arithmetic = kind(left) if kind(left) != "float64" else kind(right)
     if arithmetic == "float64":
         return _evaluate_float(check, left.astype(np.float64), right.astype(np.float64))

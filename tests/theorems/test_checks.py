@@ -104,3 +104,10 @@ def test_shapes_must_agree():
 def test_empty_arrays_are_equal_and_do_not_differ():
     assert evaluate(equal(np.ones(0), np.ones(0), operations=1)).status == "proved"
     assert evaluate(different(np.ones(0), np.ones(0), operations=1)).status == "violated"
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+@given(a=st.integers(-3, 3), b=st.integers(-3, 3))
+def test_integers_such_as_ranks_are_exact(relation, a, b):
+    make, truth = RELATIONS[relation]
+    assert evaluate(make(a, b, operations=1)).status == ("proved" if truth(a, b) else "violated")
