@@ -179,9 +179,7 @@ def squared_distance(pair):
     if arithmetic != "ball":
         # chains of at most 12 roundings forward, 12 backward, 3 over the atoms and 18 over the parameters
         size = finite_size(pair) if arithmetic == "float64" else None
-        yield equal(
-            distance(pair), finite_form(pair), operations=45, magnitude=size, name="‖Φμ_T - Φμ_R‖² is the form"
-        )
+        yield equal(distance(pair), finite_form(pair), operations=45, magnitude=size, name="‖Φμ_T - Φμ_R‖² is the form")
     if arithmetic == "rational":
         return
     value, difference = infinite_form(pair), merged_difference(pair)
