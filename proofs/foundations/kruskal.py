@@ -26,7 +26,8 @@ The theorem is Kruskal's; no finite computation proves it for all tensors, and n
 Tensors of order n need Σ k ≥ 2r + n − 1 (Sidiropoulos and Bro). The condition is sufficient and not necessary: a false twin
 below says otherwise.
 
-Source: Kruskal 1977, Theorem 4a (statement from the abstract of ECCC TR by Lovitz and Petrov, read).
+Source: Kruskal 1977 (Theorem 4a by memory; the statement from an abstract by Lovitz and Petrov, read second-hand). The
+infinitesimal form and the choice of evidence are derived here.
 """
 
 import itertools
