@@ -43,7 +43,7 @@ def length(entries: list[arb]) -> arb:
     for entry in entries:
         bound = entry.abs_upper()
         total += bound * bound
-    return total.sqrt().abs_upper()
+    return total.abs_upper().sqrt().abs_upper()
 
 
 def spectral(matrix: arb_mat) -> arb:

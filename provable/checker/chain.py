@@ -214,7 +214,7 @@ class Trace:
                 twist = (twist + _greatest(bend_moved) * stage.norm + _greatest(bend) * turn).abs_upper()
                 lost = length([m * g for m, g in zip(local.slope_moved, size, strict=True)])
                 drift = (lost + steepest * drift).abs_upper()
-        return total.sqrt().abs_upper()
+        return total.abs_upper().sqrt().abs_upper()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,20 @@ ACTIVATIONS = frozenset(
 )
 """Layers that act on every entry by itself."""
 
+_WINDOW = frozenset({"kernel_size", "stride", "padding"})
+
+_KEYS: dict[str, frozenset[str]] = {
+    "linear": frozenset({"out_features", "bias"}),
+    "conv2d": _WINDOW | {"out_channels", "bias"},
+    "avg_pool2d": _WINDOW,
+    "max_pool2d": _WINDOW,
+    "batch_norm2d": frozenset({"eps"}),
+    "residual": frozenset({"layers", "shortcut"}),
+    "leaky_relu": frozenset({"negative_slope"}),
+    "elu": frozenset({"alpha"}),
+    "polynomial": frozenset({"coefficients"}),
+}
+
 _WINDOWED = frozenset({"conv2d", "avg_pool2d", "max_pool2d"})
 
 
@@ -42,6 +56,8 @@ def layers_of(text: str) -> tuple[list[Layer], Shape]:
     document = parse(text, "architecture")
     if not isinstance(document, dict) or document.get("format") != "provable-architecture/1":
         raise Invalid("the architecture is not a provable-architecture/1 document")
+    if set(document) != {"format", "name", "input_shape", "layers", "loss"}:
+        raise Invalid("the architecture has other keys than format, name, input_shape, layers and loss")
     shape = document.get("input_shape")
     if not isinstance(shape, list) or not 1 <= len(shape) <= 8:
         raise Invalid("the architecture has no input_shape")
@@ -55,6 +71,9 @@ def _layer_list(value: Any) -> list[Layer]:
     for layer in value:
         if not isinstance(layer, dict) or not isinstance(layer.get("type"), str):
             raise Invalid("the architecture has a layer without a type")
+        unknown = set(layer) - {"type"} - _KEYS.get(layer["type"], frozenset())
+        if unknown:
+            raise Invalid(f"a layer {ascii(layer['type'])[:40]} has the unknown key {ascii(min(unknown))[:40]}")
     return value
 
 

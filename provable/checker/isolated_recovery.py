@@ -140,8 +140,9 @@ class _Problem:
         misfit = arb(0)
         for piece in self.pieces:
             for entry, seen in zip(embedding_piece(traces, piece), self.observed[piece].entries, strict=True):
-                misfit += (entry - arb(seen)) ** 2
-        allowed = exact(residual) ** 2
+                difference = entry - arb(seen)
+                misfit += difference * difference  # a power of a ball around zero would not be a number
+        allowed = exact(residual * residual)
         if misfit > allowed:
             raise Invalid("the measure does not explain the observation within the stated residual")
         if not misfit <= allowed:
@@ -149,8 +150,10 @@ class _Problem:
         squares = arb(0)
         outer = exact(radius).abs_upper()
         for trace in traces:
-            squares += trace.variation(outer, set(self.pieces)) ** 2
-        shift = (exact(sigma) + squares.sqrt().abs_upper()) ** 2
+            variation = trace.variation(outer, set(self.pieces))
+            squares += variation * variation
+        root = (exact(sigma) + squares.abs_upper().sqrt()).abs_upper()
+        shift = root * root
         if not shift.is_finite():
             raise Invalid("no bound of the Jacobian's variation is known within the radius")
         rows = gram(traces, set(self.pieces))

@@ -9,6 +9,7 @@ smaller than the number it bounds.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
@@ -22,6 +23,9 @@ Ball = flint.arb
 
 BallMatrix = flint.arb_mat
 """A matrix of balls."""
+
+LONGEST_EXPONENT = 40_000
+"""Bits of the longest numbers that are written down as fractions; float64 needs 1100."""
 
 
 def ball(value: float | int | Fraction) -> Ball:
@@ -115,9 +119,16 @@ def exact_value(number: Ball) -> Fraction:
     -------
     Fraction
         The same number.
+
+    Raises
+    ------
+    OverflowError
+        If writing it down takes more than `LONGEST_EXPONENT` bits; balls have exponents of any size.
     """
-    mantissa, exponent = number.man_exp()
-    return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+    mantissa, exponent = (int(part) for part in number.man_exp())
+    if abs(exponent) > LONGEST_EXPONENT:
+        raise OverflowError(f"the number {mantissa} * 2**{exponent} is too long to be written down")
+    return Fraction(mantissa << exponent) if exponent >= 0 else Fraction(mantissa, 1 << -exponent)
 
 
 def lower_fraction(number: Ball) -> Fraction:
@@ -131,9 +142,15 @@ def lower_fraction(number: Ball) -> Fraction:
     Returns
     -------
     Fraction
-        The lower end, rounded downwards at the working precision.
+        The lower end, rounded downwards at the working precision, and to 0 or to a power of two if it is too close to
+        zero to be written down.
+
+    Raises
+    ------
+    OverflowError
+        If it is too large to be written down.
     """
-    return exact_value(number.lower())
+    return -upper_fraction(-number)
 
 
 def upper_fraction(number: Ball) -> Fraction:
@@ -147,9 +164,18 @@ def upper_fraction(number: Ball) -> Fraction:
     Returns
     -------
     Fraction
-        The upper end, rounded upwards at the working precision.
+        The upper end, rounded upwards at the working precision, and to 0 or to a power of two if it is too close to
+        zero to be written down.
+
+    Raises
+    ------
+    OverflowError
+        If it is too large to be written down.
     """
-    return exact_value(number.upper())
+    end = number.upper()
+    if end != 0 and abs(end) < flint.arb((1, -LONGEST_EXPONENT // 2)):
+        return Fraction(1, 2 ** (LONGEST_EXPONENT // 2)) if end > 0 else Fraction(0)
+    return exact_value(end)
 
 
 def lower_float(number: Ball | Fraction) -> float:
@@ -165,8 +191,12 @@ def lower_float(number: Ball | Fraction) -> float:
     float
         The largest float64 not above the lower end; ``-inf`` when there is none.
     """
-    exact = number if isinstance(number, Fraction) else lower_fraction(number)
-    return _directed(exact, -math.inf)
+    if isinstance(number, Fraction):
+        return _directed(number, -math.inf)
+    try:
+        return _directed(lower_fraction(number), -math.inf)
+    except OverflowError:
+        return sys.float_info.max if number.lower() > 0 else -math.inf
 
 
 def upper_float(number: Ball | Fraction) -> float:
@@ -182,8 +212,7 @@ def upper_float(number: Ball | Fraction) -> float:
     float
         The smallest float64 not below the upper end; ``inf`` when there is none.
     """
-    exact = number if isinstance(number, Fraction) else upper_fraction(number)
-    return _directed(exact, math.inf)
+    return -lower_float(-number)
 
 
 def _directed(exact: Fraction, direction: float) -> float:

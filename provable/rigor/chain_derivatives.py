@@ -257,14 +257,15 @@ class Atom:
             step = record.step
             if isinstance(step, LinearStep):
                 if (step.index, "weight") in pieces:
-                    total += (
+                    part = (
                         tangent * (euclidean_upper(record.inputs.entries()) + moved.values)
                         + record.gradient_tangent_norm * moved.values
                         + gradient * (record.tangent_norm + moved.tangent)
                         + euclidean_upper(record.gradient.entries()) * moved.tangent
-                    ) ** 2
+                    )
+                    total += part * part
                 if (step.index, "bias") in pieces:
-                    total += tangent**2
+                    total += tangent * tangent
                 gradient, tangent = _upper(step.norm * gradient), _upper(step.norm * tangent)
             else:
                 size = [g.abs_upper() for g in record.gradient.entries()]

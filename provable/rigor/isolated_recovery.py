@@ -45,6 +45,7 @@ from provable.rigor.balls import (
     BallMatrix,
     ball,
     ball_matrix,
+    lower_fraction,
     rounded_down,
     rounded_up,
     sum_of_squares,
@@ -64,6 +65,9 @@ ROUNDINGS = 256
 
 _MARGIN = Fraction(1, 2**20)
 """Relative slack of the stated σ, so that a checker with other roundings reaches it."""
+
+_LARGEST = flint.arb((1, 10_000))
+"""No embedding of a larger squared norm is certified; float64 ends at 2**1024."""
 
 _DEVIATION_MARGIN = Fraction(1, 2**5)
 """Relative slack of δ, so that a checker that encloses activations by other formulas reaches the stated σ: balls of radius
@@ -132,6 +136,8 @@ def certify(
             f"the measure's atoms have {points.shape[1]} entries and its coefficients the shape "
             f"{measure.coefficients.shape}; {observation.architecture.input_size} and {outputs} per atom would fit"
         )
+    if measure.points.dtype != np.float64 or measure.coefficients.dtype != np.float64:
+        return Refusal("the measure holds exact numbers; float64, which are rationals too, are certified")
     unknowns = measure.size * (points.shape[1] + outputs)
     if unknowns > LARGEST_SYSTEM:
         return Refusal(f"the measure has {unknowns} unknowns; up to {LARGEST_SYSTEM} are certified")
@@ -153,8 +159,11 @@ def _certify(
     length = sum_of_squares(
         entry for name in names for entry in ball_matrix(observation.vector[name].ravel()).entries()
     )
-    size = upper_fraction(length.sqrt())
-    misfit = upper_fraction(_residual(observation, atoms, pieces).sqrt())
+    squared = _residual(observation, atoms, pieces)
+    if not (length < _LARGEST and squared < _LARGEST):
+        return Refusal("the embedding of the measure is too large to be enclosed, even in balls")
+    # a ball around a sum of squares may reach below zero, so its upper end is taken before the root
+    size, misfit = (upper_fraction(number.abs_upper().sqrt()) for number in (length, squared))
     # the floor is far below float64 and far above the rounding of a checker that works with as many bits
     residual = rounded_up(misfit + size / 2 ** (bits - 32))
     tolerance = max(2 * residual, rounded_up(size * ROUNDINGS * Fraction(EPSILON) if eta is None else eta))
@@ -172,7 +181,7 @@ def _certify(
         return found
     radius, deviation = found
     bound = (centre - deviation) * ball(1 - _MARGIN)
-    sigma = rounded_down(Fraction(*_ratio(bound.lower())))
+    sigma = rounded_down(lower_fraction(bound))
     rho = rounded_up((tolerance + residual) / sigma)
     if rho > radius:
         return Refusal(_too_curved(rho, radius))
@@ -190,11 +199,6 @@ def _certify(
         "rho": encode_rational(rho),
     }
     return Certificate("isolated-recovery", data, observation.sha256, library_versions())
-
-
-def _ratio(exact: Ball) -> tuple[int, int]:
-    mantissa, exponent = (int(part) for part in exact.man_exp())
-    return (mantissa << exponent, 1) if exponent >= 0 else (mantissa, 1 << -exponent)
 
 
 def _residual(observation: Observed, atoms: list[Atom], pieces: list[tuple[int, str]]) -> Ball:
@@ -233,7 +237,7 @@ def _radius(
     while radius >= least:
         try:
             squares = sum_of_squares(atom.jacobian_deviation(ball(radius), pieces) for atom in atoms)
-            deviation = (squares.sqrt() * ball(1 + _DEVIATION_MARGIN)).abs_upper()
+            deviation = (squares.abs_upper().sqrt() * ball(1 + _DEVIATION_MARGIN)).abs_upper()
             if deviation <= centre / 2:
                 return radius, deviation
             kink = None

@@ -29,11 +29,13 @@ from provable.architectures import (
     Softplus,
     Tanh,
 )
+from provable.arithmetic import RATIONAL
 from provable.checker import check
+from provable.errors import InputError
 from provable.measures import Measure
 from provable.networks import Parameters, embed
 from provable.observations import Observation
-from provable.rigor.certificates import Certificate
+from provable.rigor.certificates import Certificate, Refusal
 from provable.rigor.isolated_recovery import certify
 
 ACTIVATIONS: list[Activation] = [Tanh(), Sigmoid(), Softplus(), Erf(), GELU(), SiLU(), ELU(0.7), ReLU(), LeakyReLU(0.2)]
@@ -170,3 +172,50 @@ def test_a_network_of_ordinary_size_is_certified_and_checked() -> None:
     assert isinstance(made, Certificate)
     assert np.linalg.norm(points - image) <= float(Fraction(made.data["rho"]))
     assert check(made.to_json(), observation=observation.to_bytes()).valid
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-150, 1e5, 1e60, 1e150, 1e300])
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda activation: activation.type)
+def test_extreme_parameters_give_a_refusal_or_a_certificate_that_is_accepted(
+    activation: Activation, scale: float
+) -> None:
+    architecture = Architecture("net", (3,), (Linear(4), activation, Linear(2)), "squared")
+    drawn = Parameters.random(architecture, rng=0)
+    arrays = {key: value * scale if key.startswith("0/") else np.array(value) for key, value in drawn.items()}
+    parameters = Parameters(architecture, arrays)
+    measure = Measure(np.random.default_rng(0).standard_normal((1, 3)), np.ones((1, 2)))
+    try:
+        with np.errstate(all="ignore"):
+            vector = dict(embed(architecture, parameters, measure))
+    except InputError:  # the embedding is not finite in float64, so there is no such observation
+        return
+    observation = Observation("gradient", architecture, parameters, vector)
+    made = certify(observation, measure)
+    if isinstance(made, Refusal):
+        assert "\n" not in made.reason
+        assert scale > 1e4
+        return
+    result = check(made.to_json(), observation=observation.to_bytes())
+    assert result.valid, result.reason
+
+
+def test_a_residual_of_exactly_zero_is_handled() -> None:
+    architecture = Architecture("net", (2,), (Linear(3), Tanh(), Linear(2)), "squared")
+    shapes = architecture.parameter_shapes
+    parameters = Parameters(architecture, {key: np.zeros(shape) for key, shape in shapes.items()})
+    arrays = {**parameters, "2/weight": np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 4.0]])}
+    parameters = Parameters(architecture, arrays)
+    measure = Measure(np.array([[1.0, -2.0]]), np.array([[1.0, 0.5]]))
+    observation = Observation("gradient", architecture, parameters, dict(embed(architecture, parameters, measure)))
+    made = certify(observation, measure, eta=Fraction(0))
+    assert isinstance(made, Certificate)
+    assert Fraction(made.data["residual"]) < Fraction(1, 2**80)
+    assert check(made.to_json(), observation=observation.to_bytes()).valid
+    moved = json.loads(made.to_json())
+    moved["data"]["points"][0][0] = str(1 + Fraction(made.data["rho"]) * Fraction(10**6 + 1, 10**6))
+    assert not check(moved, observation=observation.to_bytes()).valid
+
+
+def test_exact_numbers_are_refused() -> None:
+    observation, measure = observe(1, network(0, Tanh()), 1)
+    assert isinstance(certify(observation, RATIONAL.convert(measure)), Refusal)

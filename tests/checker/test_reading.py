@@ -150,6 +150,19 @@ def test_shapes_of_the_zoo_are_propagated_alike(name: str) -> None:
                 assert parameter[:2] == (layer.get("out_features", layer.get("out_channels")), entering[0])
 
 
+def test_descriptions_with_unknown_keys_are_refused() -> None:
+    description = json.loads(zoo()["cnn6"].to_json())
+    layers_of(json.dumps(description))
+    for place in (description, description["layers"][0], description["layers"][1], description["layers"][-1]):
+        place["surprise"] = 1
+        with pytest.raises(Invalid):
+            layers_of(json.dumps(description))
+        del place["surprise"]
+    for missing in list(description):
+        with pytest.raises(Invalid):
+            layers_of(json.dumps({key: value for key, value in description.items() if key != missing}))
+
+
 @pytest.mark.parametrize("path", ["", "x", "99", "-1", "0.0", "0.shortcut.0", "1/weight", "٣", "0." * 500])
 def test_paths_that_lead_nowhere_are_refused(path: str) -> None:
     layers, shape = layers_of(zoo()["cnn6"].to_json())

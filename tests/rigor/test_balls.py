@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import flint
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,3 +111,16 @@ def test_largest_does_not_lose_what_cannot_be_compared() -> None:
     for lost in (infinite, flint.arb("nan")):
         assert not balls.largest([one, lost, one]).is_finite()
         assert not balls.largest([lost, one]).is_finite()
+
+
+def test_exponents_too_long_to_write_down_are_rounded_outwards() -> None:
+    tiny, huge = flint.arb((3, -(10**12))), flint.arb((3, 10**12))
+    assert 0 < balls.upper_fraction(tiny) < Fraction(5e-324)
+    assert balls.lower_fraction(tiny) == 0 == balls.upper_fraction(-tiny)
+    assert -Fraction(5e-324) < balls.lower_fraction(-tiny) < 0
+    assert (balls.lower_float(tiny), balls.upper_float(tiny)) == (0.0, 5e-324)
+    assert (balls.lower_float(huge), balls.upper_float(huge)) == (1.7976931348623157e308, math.inf)
+    assert (balls.lower_float(-huge), balls.upper_float(-huge)) == (-math.inf, -1.7976931348623157e308)
+    for end in (balls.upper_fraction, balls.lower_fraction, balls.exact_value):
+        with pytest.raises(OverflowError):
+            end(huge)
