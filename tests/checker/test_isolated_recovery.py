@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from provable.architectures import (
@@ -41,6 +41,8 @@ from provable.rigor.isolated_recovery import certify
 ACTIVATIONS: list[Activation] = [Tanh(), Sigmoid(), Softplus(), Erf(), GELU(), SiLU(), ELU(0.7), ReLU(), LeakyReLU(0.2)]
 ACTIVATIONS += [Identity(), Polynomial((0.5, -1.0, 0.25, 0.125))]
 SEEDS = st.integers(0, 2**32 - 1)
+EXPENSIVE = settings(max_examples=max(25, settings.default.max_examples // 4))
+"""A quarter of the profile's examples: each one makes and checks a certificate."""
 
 
 def network(kind: int, activation: Activation) -> Architecture:
@@ -66,6 +68,7 @@ def observe(
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda activation: activation.type)
+@EXPENSIVE
 @given(SEEDS, st.integers(0, 3), st.sampled_from([1, 1, 2]), st.sampled_from([90, 128, 300]), st.floats(-6, 3))
 def test_what_is_certified_is_proved_again(
     activation: Activation, seed: int, kind: int, atoms: int, bits: int, log_scale: float

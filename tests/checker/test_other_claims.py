@@ -10,7 +10,7 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provable.architectures import Architecture, AvgPool2d, Conv2d, Flatten, Identity, Linear, Tanh
@@ -23,6 +23,8 @@ from provable.rigor.certificate_writers import counterexample, cp_uniqueness, gl
 from provable.rigor.certificates import Certificate, Refusal, data_sha256
 
 SEEDS = st.integers(0, 2**32 - 1)
+EXPENSIVE = settings(max_examples=max(25, settings.default.max_examples // 4))
+"""A quarter of the profile's examples: each one makes and checks a certificate several times."""
 
 
 def verdict(certificate: Certificate | dict[str, Any]) -> bool:
@@ -142,6 +144,7 @@ def test_other_fibres_are_rejected() -> None:
 # kernels
 
 
+@EXPENSIVE
 @given(SEEDS, st.sampled_from([1, 2, 5, 40]), st.floats(0, 10), st.booleans())
 def test_kernels_are_proved_again(seed: int, size: int, log_condition: float, exact: bool) -> None:
     rng = np.random.default_rng(seed)

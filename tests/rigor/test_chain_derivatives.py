@@ -7,7 +7,7 @@ from fractions import Fraction
 import flint
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provable.architectures import (
@@ -50,6 +50,8 @@ ACTIVATIONS: list[Activation] = [
 ]
 SMOOTH = [activation for activation in ACTIVATIONS if activation.type not in ("relu", "leaky_relu", "elu")]
 SEEDS = st.integers(0, 2**32 - 1)
+EXPENSIVE = settings(max_examples=max(25, settings.default.max_examples // 4))
+"""A quarter of the profile's examples: each one differentiates a network at 600 bits."""
 BALL = Arithmetic("ball", bits=600)
 
 
@@ -110,6 +112,7 @@ def atoms_of(architecture: Architecture, parameters: Parameters, measure: Measur
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda activation: activation.type)
+@EXPENSIVE
 @given(SEEDS, st.integers(0, 3), st.integers(40, 300))
 def test_gram_blocks_enclose_products_of_differences(activation: Activation, seed: int, kind: int, bits: int) -> None:
     architecture, parameters, measure = draw(seed, kind, activation, atoms=2)
@@ -144,6 +147,7 @@ def test_pieces_enclose_the_embedding(activation: Activation, seed: int, kind: i
 
 
 @pytest.mark.parametrize("activation", SMOOTH, ids=lambda activation: activation.type)
+@EXPENSIVE
 @given(SEEDS, st.integers(0, 3), st.integers(0, 30))
 def test_the_jacobian_moves_less_than_its_bound(activation: Activation, seed: int, kind: int, log_radius: int) -> None:
     architecture, parameters, measure = draw(seed, kind, activation)

@@ -9,7 +9,7 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provable.architectures import GELU, Activation, Architecture, Conv2d, Flatten, LeakyReLU, Linear, ReLU, Tanh
@@ -21,6 +21,8 @@ from provable.rigor.certificates import Certificate, Refusal
 from provable.rigor.isolated_recovery import certify
 
 SEEDS = st.integers(0, 2**32 - 1)
+EXPENSIVE = settings(max_examples=max(25, settings.default.max_examples // 4))
+"""A quarter of the profile's examples: each one makes a certificate and samples its ball."""
 BALL = Arithmetic("ball", bits=400)
 
 
@@ -49,6 +51,7 @@ def exact_embedding(observation: Observation, points: np.ndarray, coefficients: 
 
 
 @pytest.mark.parametrize("activation", [Tanh(), ReLU(), LeakyReLU(0.2), GELU()], ids=lambda a: a.type)
+@EXPENSIVE
 @given(SEEDS, st.sampled_from([(6, 5, 3), (4, 4, 4, 2), (3, 8, 1), (2, 3)]), st.sampled_from([1, 1, 2]))
 def test_the_stated_numbers_hold_at_sampled_points(
     activation: Activation, seed: int, sizes: tuple[int, ...], atoms: int
