@@ -9,6 +9,7 @@ ranks, linear systems) is dispatched here on the kind of the elements.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
@@ -23,6 +24,8 @@ from provable.errors import ArithmeticUnsupported
 
 Array = NDArray[Any]
 Float = NDArray[np.float64]
+
+_working: contextvars.ContextVar[str] = contextvars.ContextVar("working", default="float64")
 
 EPSILON = 2.0**-52
 """Distance from 1 to the next float64."""
@@ -56,18 +59,44 @@ class Arithmetic:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Set the working precision of balls for the duration of a ``with`` block.
+        """Work in this arithmetic for the duration of a ``with`` block.
+
+        Balls get their precision. While an exact arithmetic is at work, `rank`, `determinant` and `solve` refuse matrices
+        of floats: some step before them has left the exact numbers, and rounding would decide.
 
         Returns
         -------
         Iterator of None
             The context; the former precision is restored on leaving it.
         """
-        if self.name != "ball":
-            yield
-            return
-        with flint.ctx.workprec(self.bits):
-            yield
+        token = _working.set(self.name)
+        try:
+            with flint.ctx.workprec(self.bits) if self.name == "ball" else contextlib.nullcontext():
+                yield
+        finally:
+            _working.reset(token)
+
+    def changes(self, value: Any) -> bool:
+        """Tell whether a structure holds a number that `convert` would convert.
+
+        Parameters
+        ----------
+        value : object
+            As for `convert`.
+
+        Returns
+        -------
+        bool
+            False if it holds integers, strings and the like only.
+        """
+        found: list[Any] = []
+
+        def note(number: Any) -> Any:
+            found.append(number)
+            return self.number(number)
+
+        _convert(value, note)
+        return bool(found)
 
     def number(self, value: float | int | Fraction) -> Any:
         """Convert one real number exactly.
@@ -134,9 +163,7 @@ def _convert(value: Any, number: Callable[[Any], Any]) -> Any:
     if isinstance(value, Mapping):
         return {key: _convert(part, number) for key, part in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        parts = {
-            f.name: _convert(getattr(value, f.name), number) for f in dataclasses.fields(value) if f.init
-        }
+        parts = {f.name: _convert(getattr(value, f.name), number) for f in dataclasses.fields(value) if f.init}
         return dataclasses.replace(value, **parts)
     return value
 
@@ -162,9 +189,24 @@ def kind(array: Any) -> str:
             return "ball"
         if isinstance(entry, flint.nmod):
             return "modular"
+        if isinstance(entry, float | np.floating):
+            return "float64"
         if not isinstance(entry, int):
             return "rational"
     return "rational"
+
+
+def _is_exact(values: Array, operation: str) -> bool:
+    """Whether a matrix holds exact numbers; floats are refused while an exact arithmetic is at work."""
+    if values.dtype.kind in "iub":
+        return True
+    if kind(values) != "float64":
+        return True
+    if _working.get() != "float64":
+        raise ArithmeticUnsupported(
+            f"{operation} was given floats in {_working.get()} arithmetic; exact numbers are accepted"
+        )
+    return False
 
 
 def _modulus(values: Array) -> int:
@@ -221,9 +263,7 @@ def _elementwise(name: str, of_float: Callable[[Any], Any], of_ball: Callable[[A
     if arithmetic == "float64":
         return of_float(np.asarray(array, dtype=np.float64))
     if arithmetic != "ball":
-        raise ArithmeticUnsupported(
-            f"{name} has no value in {arithmetic} arithmetic; float64 and ball are accepted"
-        )
+        raise ArithmeticUnsupported(f"{name} has no value in {arithmetic} arithmetic; float64 and ball are accepted")
     values = np.asarray(array)
     result = np.empty(values.shape, dtype=object)
     for index in np.ndindex(values.shape):
@@ -395,8 +435,8 @@ def to_float(array: Any) -> Float:
 def _flint_matrix(matrix: Any) -> Any:
     values = np.asarray(matrix)
     rows, columns = values.shape
-    arithmetic = kind(values)
-    entries = list(values.reshape(-1))
+    arithmetic = kind(values) if values.dtype == object else "rational"
+    entries = values.reshape(-1).tolist()
     if arithmetic == "modular":
         prime = _modulus(values)
         return flint.nmod_mat(rows, columns, [int(entry) for entry in entries], prime)
@@ -436,10 +476,9 @@ def rank(matrix: Any, *, relative_tolerance: float | None = None) -> int:
     values = np.asarray(matrix)
     if values.size == 0:
         return 0
-    arithmetic = kind(values)
-    if arithmetic == "ball":
+    if kind(values) == "ball":
         raise ArithmeticUnsupported("a matrix of balls has no rank; use rationals or residues")
-    if arithmetic != "float64":
+    if _is_exact(values, "rank"):
         return int(_flint_matrix(values).rank())
     singular = np.linalg.svd(values.astype(np.float64), compute_uv=False)
     if relative_tolerance is None:
@@ -461,7 +500,7 @@ def determinant(matrix: Any) -> Any:
         The determinant.
     """
     values = np.asarray(matrix)
-    if kind(values) == "float64":
+    if not _is_exact(values, "determinant"):
         return float(np.linalg.det(values.astype(np.float64)))
     return _flint_matrix(values).det()
 
@@ -487,7 +526,7 @@ def solve(matrix: Any, right: Any) -> Array:
         If the matrix is singular (for balls: cannot be shown to be invertible).
     """
     values, sides = np.asarray(matrix), np.asarray(right)
-    if kind(values) == "float64":
+    if not (_is_exact(values, "solve") and _is_exact(sides, "solve")):
         try:
             solution: Array = np.linalg.solve(values.astype(np.float64), sides.astype(np.float64))
         except np.linalg.LinAlgError as error:

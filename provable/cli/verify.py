@@ -107,9 +107,9 @@ def _show(console: Console, results: list[Any]) -> None:
         if not result.as_expected:
             verdict.append(f" (expected {result.expected or 'a good one'})", style="bold red")
         table.add_row(
-            result.id,
+            Text(result.id),
             verdict,
-            ", ".join(_evidence(item) for item in result.evidence),
+            Text(", ".join(_evidence(item) for item in result.evidence)),
             f"{sum(twin.refuted for twin in result.false_twins)}/{len(result.false_twins)}",
             f"{result.seconds:.1f}",
         )
@@ -144,7 +144,7 @@ def _evidence(item: dict[str, Any]) -> str:
 def _explain(console: Console, result: Any) -> None:
     if result.as_expected and result.expected is not None and not result.counterexample:
         return
-    console.print(f"\n[bold]{result.id}[/bold]: {result.verdict}", highlight=False)
+    console.print(f"\n{result.id}: {result.verdict}", highlight=False, markup=False, style="bold")
     if result.reason:
         console.print(f"  {result.reason}", highlight=False, markup=False)
     if result.counterexample:

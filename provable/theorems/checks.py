@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from provable.arithmetic import EPSILON, kind, to_float
+from provable.arithmetic import EPSILON, constant, kind, to_float
 from provable.errors import TheoremError
 
 RATIO_LIMIT = 30.0
@@ -55,8 +55,9 @@ class Outcome:
 
     Parameters
     ----------
-    status : {"proved", "within", "violated", "open"}
-        ``"proved"`` by exact arithmetic, ``"within"`` the stated error or enclosure, ``"violated"``, or ``"open"``.
+    status : {"proved", "within", "violated", "open", "empty"}
+        ``"proved"`` by exact arithmetic, ``"within"`` the stated error or enclosure, ``"violated"``, ``"open"``, or
+        ``"empty"`` for arrays without entries, which say nothing.
     ratio : float
         float64 only: the difference in units of k·ε·κ·magnitude (0 elsewhere; infinite for a violated truth value).
     """
@@ -178,6 +179,9 @@ def less(
 def holds(truth: bool, *, name: str) -> Check:
     """Claim a truth value, for instance about ranks, signs or sets.
 
+    Inside an exact claim compare exact numbers with integers or with `provable.arithmetic.constant`: python-flint takes a
+    rational for different from every float, so ``x != 0.5`` is always true of a rational x.
+
     Parameters
     ----------
     truth : bool
@@ -226,25 +230,53 @@ def evaluate(check: Check) -> Outcome:
             f"check '{check.name}' compares shapes {left.shape} and {right.shape}; equal shapes are accepted"
         )
     left, right = np.broadcast_arrays(left, right)
-    if left.dtype.kind in "iub" and right.dtype.kind in "iub":
-        return _evaluate_exact(check.relation, left.reshape(-1), right.reshape(-1))
-    arithmetic = kind(left) if kind(left) != "float64" else kind(right)
-    if arithmetic == "float64":
+    if left.size == 0:
+        return Outcome("empty")
+    for side in (left, right):
+        if side.dtype.kind not in "fiubO" or side.dtype in (np.float16, np.float32):
+            raise TheoremError(
+                f"check '{check.name}' compares numbers of type {side.dtype}; float64 and exact are accepted"
+            )
+    left, right = (side.astype(object) if side.dtype.kind in "iub" else side for side in (left, right))
+    kinds = {kind(side) for side in (left, right) if not all(isinstance(entry, int) for entry in side.reshape(-1))}
+    if kinds == {"float64"}:
         return _evaluate_float(check, left.astype(np.float64), right.astype(np.float64))
-    if arithmetic == "ball":
+    if "float64" in kinds:
+        return _evaluate_mixed(check, left, right)
+    if kinds == {"ball"}:
         return _evaluate_ball(check.relation, left.reshape(-1), right.reshape(-1))
     return _evaluate_exact(check.relation, left.reshape(-1), right.reshape(-1))
 
 
+def _evaluate_mixed(check: Check, left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> Outcome:
+    """Exact numbers against machine numbers, such as a literal 0.5: these are exact too, unless they were rounded before."""
+    exact_left = kind(left) != "float64"
+    floats = (right if exact_left else left).astype(np.float64)
+    if not np.all(np.isfinite(floats)):
+        return Outcome("open")
+    like = left if exact_left else right
+    lifted = np.empty(floats.shape, dtype=object)
+    for index in np.ndindex(floats.shape):
+        lifted[index] = constant(float(floats[index]), like)
+    pair = (left, lifted) if exact_left else (lifted, right)
+    outcome = evaluate(dataclasses.replace(check, left=pair[0], right=pair[1]))
+    if kind(like) == "modular" or outcome.status not in ("proved", "violated"):
+        return outcome
+    gaps = np.abs(to_float(pair[0] - pair[1]))
+    if np.any((gaps > 0) & (gaps <= 2 * EPSILON * np.abs(floats))):
+        return Outcome("open")
+    return outcome
+
+
 def _evaluate_float(check: Check, left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> Outcome:
-    if left.size == 0:
-        return Outcome("violated", math.inf) if check.relation == "!=" else Outcome("proved")
     if not (np.all(np.isfinite(left)) and np.all(np.isfinite(right))):
         return Outcome("open", math.inf)
     magnitude = check.magnitude
     if magnitude is None:
         magnitude = float(max(np.abs(left).max(), np.abs(right).max()))
     unit = check.operations * EPSILON * check.condition * magnitude
+    if not (math.isfinite(unit) and check.operations >= 0 and check.condition >= 0):
+        return Outcome("open", math.inf)
     difference = left - right
     if check.relation in ("=", "!="):
         gap = float(np.abs(difference).max())

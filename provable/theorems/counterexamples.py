@@ -79,13 +79,14 @@ def _recheck(entry: registry.Entry, instance: Any, twin_name: str | None, arithm
         claim, dropped, arithmetics = twin.claim, set(twin.without), twin.arithmetics or arithmetics
     if claim is None:
         raise InputError(f"{entry.id} has no claim")
-    for name, hypothesis in theorem.hypotheses.items():
-        if name not in dropped and not meets(hypothesis, instance):
-            return False, f"the instance does not meet the hypothesis '{name}'"
+    demanded = [hypothesis for name, hypothesis in theorem.hypotheses.items() if name not in dropped]
+    for hypothesis in demanded:
+        if not meets(hypothesis, instance):
+            return False, f"the instance does not meet the hypothesis '{hypothesis.name}'"
     tried: tuple[Arithmetic, ...] = ANY_ARITHMETIC if arithmetics is None else arithmetics
-    confirmation = confirm_violation(claim, instance, tried, declared=arithmetics is not None)
-    if confirmation is None:
+    judged = confirm_violation(claim, instance, tried, declared=arithmetics is not None, hypotheses=demanded)
+    if judged.confirmation is None:
         return False, "the instance does not violate the claim"
-    if confirmation.arithmetic != arithmetic:
-        return False, f"the violation shows in {confirmation.arithmetic} arithmetic, but {arithmetic} was stated"
-    return True, f"the instance violates the claim '{confirmation.check}' in {arithmetic} arithmetic"
+    if judged.confirmation.arithmetic != arithmetic:
+        return False, f"the violation shows in {judged.confirmation.arithmetic} arithmetic, but {arithmetic} was stated"
+    return True, f"the instance violates the claim '{judged.confirmation.check}' in {arithmetic} arithmetic"

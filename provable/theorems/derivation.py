@@ -42,10 +42,22 @@ def identity(name: str, left: Any, right: Any = 0) -> Step:
     """
     import sympy
 
-    difference = sympy.sympify(left) - sympy.sympify(right) if not hasattr(left, "shape") else left - right
-    for entry in difference if hasattr(difference, "shape") else [difference]:
-        if not _is_zero(entry):
-            return Step(name, False, f"the difference does not normalise to zero: {str(entry)[:200]}")
+    if hasattr(left, "shape") or hasattr(right, "shape"):
+        rows, columns = (left if hasattr(left, "shape") else right).shape
+        both = [
+            list(sympy.Matrix(side) if hasattr(side, "shape") else sympy.ones(rows, columns) * sympy.sympify(side))
+            for side in (left, right)
+        ]
+        if len(both[0]) != len(both[1]) or not both[0]:
+            return Step(name, False, f"the sides have {len(both[0])} and {len(both[1])} entries")
+        pairs = list(zip(*both, strict=True))
+    else:
+        pairs = [(sympy.sympify(left), sympy.sympify(right))]
+    for one, other in pairs:
+        if one.has(sympy.Float) or other.has(sympy.Float):
+            return Step(name, False, "a floating-point number stands in an exact step")
+        if not _is_zero(one - other):
+            return Step(name, False, f"the difference does not normalise to zero: {str(one - other)[:200]}")
     return Step(name, True)
 
 

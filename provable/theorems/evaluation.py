@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from provable.arithmetic import Arithmetic
+from provable.arithmetic import FLOAT64, Arithmetic, kind
 from provable.errors import ArithmeticUnsupported, TheoremError
-from provable.theorems.checks import RATIO_LIMIT, Check, Outcome, evaluate, holds
+from provable.theorems.checks import Check, Outcome, evaluate, holds
 from provable.theorems.theorem import Hypothesis
-
-FLOAT_MARGIN = 1000.0
-"""A float64 violation that no exact arithmetic can confirm must exceed the accepted ratio by this factor."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +38,8 @@ class Evaluation:
     @property
     def proves(self) -> bool:
         """Whether exact arithmetic decided every check in the claim's favour."""
-        return self.arithmetic.is_exact and all(outcome.status == "proved" for _, outcome in self.outcomes)
+        statuses = {outcome.status for _, outcome in self.outcomes} - {"empty"}
+        return self.arithmetic.is_exact and statuses == {"proved"}
 
     @property
     def worst_ratio(self) -> float:
@@ -50,8 +49,9 @@ class Evaluation:
 
     @property
     def is_open(self) -> bool:
-        """Whether some check stayed open."""
-        return any(outcome.status == "open" for _, outcome in self.outcomes)
+        """Whether some check stayed open, or all of them were empty."""
+        statuses = {outcome.status for _, outcome in self.outcomes}
+        return "open" in statuses or statuses == {"empty"}
 
 
 def evaluate_claim(
@@ -83,27 +83,39 @@ def evaluate_claim(
         If an operation of the claim does not exist in this arithmetic.
     """
     with arithmetic.working(), np.errstate(all="ignore"):
-        converted = arithmetic.convert(instance) if arithmetic.is_exact else instance
+        # A claim that changes its instance in place must not change what the next evaluation sees.
+        converted = arithmetic.convert(instance) if arithmetic.is_exact else copy.deepcopy(instance)
         try:
             checks = _as_checks(claim(converted))
-        except (TypeError, AttributeError) as error:
+        except (TheoremError, ZeroDivisionError, ArithmeticUnsupported):
+            raise
+        except Exception as error:
             if declared or not arithmetic.is_exact:
                 raise
             raise ArithmeticUnsupported(f"the claim does not run in {arithmetic.name} arithmetic: {error}") from error
-        outcomes = []
-        for check in checks:
-            decided = evaluate(check)
-            if arithmetic.is_exact and check.relation != "holds" and _is_float(check) and decided.status == "violated":
-                # The claim left the exact numbers on its way, so a tolerance decided: that confirms nothing.
-                decided = Outcome("open", decided.ratio)
-            outcomes.append((check, decided))
+        # Integers are left alone by the conversion, so their quotients are floats whatever the arithmetic is called.
+        truths_count = declared or not arithmetic.is_exact or arithmetic.changes(instance)
+        outcomes = tuple((check, _decide(check, arithmetic, truths_count)) for check in checks)
     if not outcomes:
         raise TheoremError("the claim made no check on an instance; return or yield at least one")
-    return Evaluation(arithmetic, tuple(outcomes))
+    return Evaluation(arithmetic, outcomes)
+
+
+def _decide(check: Check, arithmetic: Arithmetic, truths_count: bool) -> Outcome:
+    decided = evaluate(check)
+    if check.relation == "holds":
+        return decided if truths_count else Outcome("open", decided.ratio)
+    if arithmetic.is_exact and decided.status == "violated" and _is_float(check):
+        # The claim left the exact numbers on its way, so a tolerance decided: that confirms nothing.
+        return Outcome("open", decided.ratio)
+    return decided
 
 
 def _is_float(check: Check) -> bool:
-    return any(np.asarray(side).dtype.kind == "f" for side in (check.left, check.right))
+    sides = [np.asarray(side) for side in (check.left, check.right)]
+    return all(side.dtype.kind in "iub" or kind(side) == "float64" for side in sides) and any(
+        side.dtype.kind not in "iub" for side in sides
+    )
 
 
 def _as_checks(returned: Any) -> list[Check]:
@@ -159,10 +171,36 @@ class Confirmation:
     right: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What a second look says about a suspected counterexample.
+
+    Parameters
+    ----------
+    confirmation : Confirmation or None
+        The violation, if an exact arithmetic proves it.
+    cleared : bool
+        Whether an exact arithmetic decided every check in the claim's favour.
+    """
+
+    confirmation: Confirmation | None
+    cleared: bool
+
+
 def confirm_violation(
-    claim: Callable[[Any], Any], instance: Any, arithmetics: Sequence[Arithmetic], *, declared: bool = True
-) -> Confirmation | None:
-    """Decide whether an instance really violates a claim, trusting rounding as little as possible.
+    claim: Callable[[Any], Any],
+    instance: Any,
+    arithmetics: Sequence[Arithmetic],
+    *,
+    declared: bool = True,
+    hypotheses: Iterable[Hypothesis] = (),
+) -> Judgement:
+    """Decide by exact arithmetic whether an instance violates a claim; float64 alone never confirms a violation.
+
+    Rationals are asked first, then residues, then balls at their own and at twice the precision. Where rounding may have a
+    part in the question, float64 has to see the violation too, beyond its stated error: if some hypothesis is decided in
+    float64 (an instance that meets it up to rounding violates almost any exact equality), or if the author declared no
+    arithmetic (the claim may hold rounded constants).
 
     Parameters
     ----------
@@ -171,17 +209,19 @@ def confirm_violation(
     instance : object
         The suspected counterexample.
     arithmetics : sequence of Arithmetic
-        Where the claim can be evaluated. Rationals are asked first, then residues, then balls at their own and at twice the
-        precision; float64 has the last word only if none of these has the claim's operations, and then needs a difference
-        of `FLOAT_MARGIN` times the accepted ratio; a bare truth value has no such margin and stays unconfirmed.
+        Where the claim can be evaluated.
     declared : bool, optional
         Whether the author declared the arithmetics.
+    hypotheses : iterable of Hypothesis
+        What the instance is demanded to meet. Those decided in float64 are asked again in the confirming arithmetic, as far
+        as their operations allow.
 
     Returns
     -------
-    Confirmation or None
-        The confirmed violation, or None if it was not confirmed.
+    Judgement
+        The confirmed violation, or none, and whether the claim was cleared.
     """
+    rounded = [hypothesis for hypothesis in hypotheses if not hypothesis.arithmetic.is_exact]
     order = {"rational": 0, "modular": 1, "ball": 2}
     exact = sorted((a for a in arithmetics if a.is_exact), key=lambda a: order[a.name])
     doubled = [dataclasses.replace(a, bits=2 * a.bits) for a in exact if a.name == "ball"]
@@ -191,16 +231,30 @@ def confirm_violation(
         except (ArithmeticUnsupported, ZeroDivisionError):
             continue
         if evaluation.violation is not None:
-            return _confirmation(arithmetic, *evaluation.violation)
+            if not all(_still_meets(hypothesis, instance, arithmetic) for hypothesis in rounded):
+                return Judgement(None, False)
+            if (rounded or not declared) and not _float_agrees(claim, instance):
+                return Judgement(None, False)
+            return Judgement(_confirmation(arithmetic, *evaluation.violation), False)
         if not evaluation.is_open and arithmetic.name != "modular":
-            return None
-    floats = [a for a in arithmetics if not a.is_exact]
-    if not floats:
-        return None
-    violation = evaluate_claim(claim, instance, floats[0]).violation
-    if violation is None or violation[0].relation == "holds" or violation[1].ratio < FLOAT_MARGIN * RATIO_LIMIT:
-        return None
-    return _confirmation(floats[0], *violation)
+            return Judgement(None, evaluation.proves)
+    return Judgement(None, False)
+
+
+def _still_meets(hypothesis: Hypothesis, instance: Any, arithmetic: Arithmetic) -> bool:
+    """Whether a hypothesis decided in float64 holds for the exact numbers too; True where its operations do not exist."""
+    try:
+        return meets(dataclasses.replace(hypothesis, arithmetic=arithmetic), instance)
+    except Exception:
+        return True
+
+
+def _float_agrees(claim: Callable[[Any], Any], instance: Any) -> bool:
+    """Whether float64 sees a violation beyond its stated error; True where the claim does not run in float64."""
+    try:
+        return evaluate_claim(claim, instance, FLOAT64).violation is not None
+    except Exception:
+        return True
 
 
 def _confirmation(arithmetic: Arithmetic, check: Check, outcome: Outcome) -> Confirmation:

@@ -21,7 +21,7 @@ def encode(value: Any) -> Any:
     Parameters
     ----------
     value : object
-        Numbers, strings, arrays, tuples, lists, mappings with string keys, architectures, parameters, and dataclasses of
+        Numbers, strings, arrays, tuples, lists, mappings, sets, architectures, parameters, and dataclasses of
         such.
 
     Returns
@@ -47,12 +47,18 @@ def encode(value: Any) -> Any:
     if isinstance(value, Parameters):
         arrays = {key: encode(array) for key, array in value.items()}
         return {"parameters": arrays, "architecture": value.architecture.to_dict()}
+    if isinstance(value, complex):
+        return {"complex": [value.real, value.imag]}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {"type": type(value).__name__, "fields": {name: encode(getattr(value, name)) for name in value._fields}}
     if isinstance(value, tuple):
         return {"tuple": [encode(part) for part in value]}
     if isinstance(value, list):
         return [encode(part) for part in value]
     if isinstance(value, Mapping):
-        return {"mapping": {str(key): encode(part) for key, part in value.items()}}
+        return {"mapping": [[encode(key), encode(part)] for key, part in value.items()]}
+    if isinstance(value, set | frozenset):
+        return {type(value).__name__: sorted((encode(part) for part in value), key=repr)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
         return {"type": type(value).__name__, "fields": fields}
@@ -106,10 +112,15 @@ def _decode_tagged(value: dict[str, Any], namespace: Mapping[str, Any]) -> Any:
     if "tuple" in value:
         return tuple(decode(part, namespace) for part in value["tuple"])
     if "mapping" in value:
-        return {key: decode(part, namespace) for key, part in value["mapping"].items()}
+        return {decode(key, namespace): decode(part, namespace) for key, part in value["mapping"]}
+    for collection in (set, frozenset):
+        if collection.__name__ in value:
+            return collection(decode(part, namespace) for part in value[collection.__name__])
+    if "complex" in value:
+        return complex(*value["complex"])
     if "type" in value:
         found = Measure if value["type"] == "Measure" else namespace.get(value["type"])
-        if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        if not (isinstance(found, type) and (dataclasses.is_dataclass(found) or hasattr(found, "_fields"))):
             raise InputError(
                 f"the encoded instance names the type '{value['type']}', which the theorem file does not define"
             )

@@ -33,8 +33,8 @@ class Effort:
     repetitions : int
         Measurements per size of a rate, and a hundredth of the trials of a tail.
     search_seconds : float
-        After this time a search ends (it has then fewer draws, which the report says); after half of it the arithmetics
-        behind the first one are left out. A net for slow theorems: one that is caught in it is not repeatable.
+        After this processor time a search ends (it has then fewer draws, which the report says); after half of it the
+        arithmetics behind the first one are left out. A net for slow theorems: one that is caught in it is not repeatable.
     shrinking_draws : int
         Instances tried at most to make a counterexample small. (A count and no time, so that results are repeatable.)
     budget_seconds : float
@@ -53,8 +53,8 @@ class Effort:
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort("quick", 25, 200, 8, 300, 10.0, 30.0),
-        Effort("standard", 200, 1000, 20, 1500, 45.0, 180.0),
+        Effort("quick", 25, 200, 8, 300, 15.0, 90.0),
+        Effort("standard", 200, 1000, 20, 1500, 60.0, 400.0),
         Effort("deep", 2000, 10000, 100, 20000, 1200.0, 7200.0),
     )
 }
@@ -66,6 +66,14 @@ class Counterexample:
 
     instance: Any
     confirmation: Confirmation
+
+
+@dataclasses.dataclass(frozen=True)
+class Suspicion:
+    """An instance that seems to violate a claim; `cleared` if exact arithmetic decided in the claim's favour."""
+
+    instance: Any
+    cleared: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +93,13 @@ class Sample:
     exact : dict
         For each exact arithmetic: instances evaluated, and on how many of them every check was proved.
     open_instances : int
-        Draws on which float64 could not decide a check.
+        Draws on which no arithmetic could decide every check; they do not count.
     counterexample : Counterexample or None
         A confirmed violation, shrunk.
-    suspicion : object or None
-        An instance that violates the claim in float64 without any arithmetic confirming it.
+    suspicion : Suspicion or None
+        An instance that seems to violate the claim, without any arithmetic confirming it.
+    exhausted : bool
+        Whether the strategy has no other instances than those drawn.
     """
 
     tried: int
@@ -99,7 +109,8 @@ class Sample:
     exact: dict[str, tuple[int, int]]
     open_instances: int
     counterexample: Counterexample | None
-    suspicion: Any | None
+    suspicion: Suspicion | None
+    exhausted: bool
 
 
 class _WorkUsedUp(BaseException):
@@ -119,7 +130,7 @@ class _Tally:
     worst_ratio: float = 0.0
     exact: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     counterexample: Counterexample | None = None
-    suspicion: Any | None = None
+    suspicion: Suspicion | None = None
     shrinks: int = 0
 
 
@@ -162,39 +173,35 @@ def sample(
     """
     tally = _Tally()
     demanded = tuple(hypotheses)
+    declared = arithmetics is not None
     tried_arithmetics = ANY_ARITHMETIC if arithmetics is None else arithmetics
-    start = time.monotonic()
+    start = time.process_time()
 
     def body(instance: Any) -> None:
-        elapsed = time.monotonic() - start
+        elapsed = time.process_time() - start
         if elapsed > effort.search_seconds or tally.shrinks > effort.shrinking_draws:
             raise _WorkUsedUp
-        tally.shrinks += tally.counterexample is not None
         shrinking = tally.counterexample is not None
+        tally.shrinks += shrinking
         if not all(meets(each, instance) for each in demanded):
-            if not shrinking:
-                tally.rejected += 1
+            tally.rejected += not shrinking
             hypothesis.reject()
-        if not shrinking:
-            tally.tried += 1
-            tally.counted += not (is_degenerate is not None and is_degenerate(instance))
-        suspicious = False
         brief = hunt or elapsed > effort.search_seconds / 2
-        for evaluation in _evaluations(claim, instance, tried_arithmetics, arithmetics is not None, brief):
-            suspicious = suspicious or evaluation.violation is not None
-            if not shrinking:
-                _count(tally, evaluation)
-        if not suspicious:
+        evaluations = list(_evaluations(claim, instance, tried_arithmetics, declared, brief))
+        if not shrinking:
+            _count(tally, evaluations, is_degenerate is not None and is_degenerate(instance))
+        if not any(evaluation.violation for evaluation in evaluations):
             return
-        confirmation = confirm_violation(claim, instance, tried_arithmetics, declared=arithmetics is not None)
-        if confirmation is None:
+        judged = confirm_violation(claim, instance, tried_arithmetics, declared=declared, hypotheses=demanded)
+        if judged.confirmation is None:
             if tally.suspicion is None:
-                tally.suspicion = instance
+                tally.suspicion = Suspicion(instance, judged.cleared)
             return
-        tally.counterexample = Counterexample(instance, confirmation)
+        tally.counterexample = Counterexample(instance, judged.confirmation)
         raise _Violated
 
-    _drive(body, strategy, effort.hunting_draws if hunt else effort.draws, seed, tally)
+    draws = effort.hunting_draws if hunt else effort.draws
+    finished = _drive(body, strategy, draws, seed, tally)
     return Sample(
         tally.tried,
         tally.counted,
@@ -204,6 +211,7 @@ def sample(
         tally.open_instances,
         tally.counterexample,
         tally.suspicion,
+        exhausted=finished and tally.tried + tally.rejected < draws,
     )
 
 
@@ -230,16 +238,22 @@ def _evaluations(
                 raise
 
 
-def _count(tally: _Tally, evaluation: Evaluation) -> None:
-    if not evaluation.arithmetic.is_exact:
-        tally.worst_ratio = max(tally.worst_ratio, evaluation.worst_ratio if evaluation.violation is None else 0.0)
-        tally.open_instances += evaluation.is_open
-        return
-    evaluated, proved = tally.exact.get(evaluation.arithmetic.name, (0, 0))
-    tally.exact[evaluation.arithmetic.name] = (evaluated + 1, proved + evaluation.proves)
+def _count(tally: _Tally, evaluations: list[Evaluation], degenerate: bool) -> None:
+    decided = any(not evaluation.is_open for evaluation in evaluations)
+    tally.tried += 1
+    tally.open_instances += not decided
+    tally.counted += decided and not degenerate
+    for evaluation in evaluations:
+        if not evaluation.arithmetic.is_exact:
+            if evaluation.violation is None:
+                tally.worst_ratio = max(tally.worst_ratio, evaluation.worst_ratio)
+            continue
+        evaluated, proved = tally.exact.get(evaluation.arithmetic.name, (0, 0))
+        tally.exact[evaluation.arithmetic.name] = (evaluated + 1, proved + evaluation.proves)
 
 
-def _drive(body: Callable[[Any], None], strategy: st.SearchStrategy[Any], draws: int, seed: int, tally: _Tally) -> None:
+def _drive(body: Callable[[Any], None], strategy: st.SearchStrategy[Any], draws: int, seed: int, tally: _Tally) -> bool:
+    """Run the search; False if it was cut short."""
     run = hypothesis.given(strategy)(body)
     run = hypothesis.seed(seed)(run)
     run = hypothesis.settings(
@@ -255,10 +269,11 @@ def _drive(body: Callable[[Any], None], strategy: st.SearchStrategy[Any], draws:
     try:
         run()
     except (_Violated, _WorkUsedUp):
-        pass
+        return False
     except Unsatisfiable:
         # Too few draws met the hypotheses; the tally says how few.
         pass
     except HypothesisException as error:
         if tally.counterexample is None:
             raise TheoremError(f"the strategy of instances is at fault: {error}") from error
+    return True

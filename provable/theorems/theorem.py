@@ -122,7 +122,7 @@ class Theorem:
     Raises
     ------
     TheoremError
-        If `expected` is no verdict, or an erratum names no correction.
+        If `expected` is no verdict, or the quota is below one.
     """
 
     def __init__(
@@ -138,6 +138,8 @@ class Theorem:
     ) -> None:
         if expected is not None and expected not in (PROVED, CERTIFIED, SUPPORTED, REFUTED):
             raise TheoremError(f"expected verdict '{expected}' is not one of proved, certified, supported, refuted")
+        if quota is not None and quota < 1:
+            raise TheoremError(f"a quota of {quota} draws would accept no evidence; at least 1 is accepted")
         self.statement = " ".join(statement.split())
         self.source = source
         self.title = title

@@ -69,7 +69,10 @@ def verify_entry(entry: Entry, effort: Effort, seed: int) -> Verification:
             run(entry, effort, seed, findings)
         except Exception as error:
             findings.faults.append(f"{run.__name__[1:].replace('_', ' ')}: {_where(entry, error)}")
-    verdict, reason = _judge(entry, findings)
+    try:
+        verdict, reason = _judge(entry, findings)
+    except Exception as error:
+        verdict, reason = INCONCLUSIVE, f"re-checking the counterexample: {_where(entry, error)}"
     return Verification(
         id=entry.id,
         title=entry.theorem.title,
@@ -156,16 +159,23 @@ def _claim(entry: Entry, effort: Effort, seed: int, findings: _Findings) -> None
         findings.counterexample = counterexamples.record(entry, drawn.counterexample)
         return
     quota = theorem.quota if theorem.quota is not None else max(1, effort.draws // 4)
-    if drawn.counted < quota:
+    if drawn.exhausted:
+        quota = min(quota, max(1, drawn.tried))
+    if drawn.open_instances and drawn.counted < quota:
+        findings.faults.append(f"no arithmetic could decide {drawn.open_instances} of {drawn.tried} draws")
+    elif drawn.counted < quota:
         findings.vacuous = (
             f"{drawn.counted} draws met the hypotheses and were not degenerate, {quota} were needed "
             f"({drawn.rejected} draws were rejected)"
         )
     if drawn.suspicion is not None:
-        findings.faults.append(
-            "a draw violates the claim in float64 and no exact arithmetic could decide it: "
-            + " ".join(describe(drawn.suspicion).split())[:300]
-        )
+        text = " ".join(describe(drawn.suspicion.instance).split())[:300]
+        if drawn.suspicion.cleared:
+            findings.faults.append(
+                f"float64 differs by more than the stated error, where exact arithmetic agrees: {text}"
+            )
+        else:
+            findings.faults.append(f"a draw violates the claim, but no exact arithmetic confirms it: {text}")
     findings.certified = any(proved == drawn.tried > 0 for _, proved in drawn.exact.values())
 
 
@@ -204,10 +214,13 @@ def _explicit_counterexample(entry: Entry, findings: _Findings) -> None:
 def _confirm(entry: Entry, instance: Any) -> Counterexample | None:
     theorem = entry.theorem
     assert theorem.claim_function is not None
-    arithmetics = ANY_ARITHMETIC if theorem.arithmetics is None else theorem.arithmetics
-    declared = theorem.arithmetics is not None
-    confirmation = confirm_violation(theorem.claim_function, instance, arithmetics, declared=declared)
-    return None if confirmation is None else Counterexample(instance, confirmation)
+    judged = confirm_violation(
+        theorem.claim_function,
+        instance,
+        ANY_ARITHMETIC if theorem.arithmetics is None else theorem.arithmetics,
+        declared=theorem.arithmetics is not None,
+    )
+    return None if judged.confirmation is None else Counterexample(instance, judged.confirmation)
 
 
 def _sharpness(entry: Entry, effort: Effort, seed: int, findings: _Findings) -> None:

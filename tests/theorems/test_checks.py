@@ -101,9 +101,20 @@ def test_shapes_must_agree():
     assert evaluate(equal(np.ones(2), 1.0, operations=1)).status == "within"
 
 
-def test_empty_arrays_are_equal_and_do_not_differ():
-    assert evaluate(equal(np.ones(0), np.ones(0), operations=1)).status == "proved"
-    assert evaluate(different(np.ones(0), np.ones(0), operations=1)).status == "violated"
+def test_empty_arrays_say_nothing():
+    assert evaluate(equal(np.ones(0), np.ones(0), operations=1)).status == "empty"
+    assert evaluate(different(np.ones(0), np.ones(0), operations=1)).status == "empty"
+
+
+def test_float_literals_are_exact_numbers_unless_rounding_could_decide():
+    half, third = RATIONAL.number(0.5), RATIONAL.number(1) / 3
+    assert evaluate(equal(half, 0.5, operations=1)).status == "proved"
+    assert evaluate(different(half, 0.5, operations=1)).status == "violated"
+    assert evaluate(equal(third, 1 / 3, operations=1)).status == "open"
+    assert evaluate(at_most(third, 1 / 3, operations=1)).status == "open"
+    assert evaluate(at_most(third, 0.3, operations=1)).status == "violated"
+    assert evaluate(equal(MODULAR.number(0.5), 0.5, operations=1)).status == "proved"
+    assert evaluate(equal(half, np.inf, operations=1)).status == "open"
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
