@@ -98,12 +98,13 @@ smooth_batches = batches(SMOOTH_ACTIVATIONS, ("squared", "logistic", "cross_entr
 
 
 def cancelling_batches(draw):
-    """One output, residuals ±1, samples that repeat: sensitivities that cancel are common."""
+    """One output, points that occur twice, residuals ±1: sensitivities that cancel are common."""
     batch = draw(batches(PIECEWISE_LINEAR_ACTIVATIONS[:1], ("squared",), max_hidden=1, readable=True, outputs=1))
-    network = batch.parameters.architecture
-    residual = [[sign] for sign in draw(st.lists(st.sampled_from((1.0, -1.0)), min_size=4, max_size=4))]
-    labels = forward(network, batch.parameters, batch.inputs) - np.array(residual)[: len(batch.inputs)]
-    return Batch(batch.parameters, batch.basis, batch.mixing, labels)
+    size, repeated = len(batch.basis), draw(st.integers(0, 1))
+    mixing = np.vstack([np.eye(size), np.eye(size)[: 1 + repeated]])
+    signs = draw(st.lists(st.sampled_from((1.0, -1.0)), min_size=4, max_size=4))
+    outputs = forward(batch.parameters.architecture, batch.parameters, mixing @ batch.basis)
+    return Batch(batch.parameters, batch.basis, mixing, outputs - np.array(signs)[: len(mixing), None])
 
 
 theorem.instances(st.one_of(exact_batches, small_batches, exact_batches, smooth_batches))

@@ -332,8 +332,8 @@ def tanh_third_coefficient():
     false_exponents={"the error falls like 1/m": -1.0, "the error falls like m^(-1/4)": -0.25},
 )
 def finite_width_error(width, rng):
-    """Root mean square of the estimate's error over six batches."""
-    return float(np.sqrt(np.mean([one_estimate(width, rng) ** 2 for _ in range(6)])))
+    """Root mean square of the estimate's error over four batches."""
+    return float(np.sqrt(np.mean([one_estimate(width, rng) ** 2 for _ in range(4)])))
 
 
 def one_estimate(width, rng):
