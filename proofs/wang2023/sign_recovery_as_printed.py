@@ -111,22 +111,25 @@ def batches(pair):
     return (pair.inputs, pair.labels), (pair.other_inputs, pair.other_labels)
 
 
-@theorem.hypothesis("the samples have norm one and are linearly independent", arithmetic=RATIONAL)
+# the statement is false with all its hypotheses, so none of them is shown to be needed
+@theorem.hypothesis(
+    "the samples have norm one and are linearly independent", arithmetic=RATIONAL, necessity_unknown=True
+)
 def unit_and_independent(pair):
     return all(all(row @ row == 1 for row in inputs) and rank(inputs) == len(inputs) for inputs, _ in batches(pair))
 
 
-@theorem.hypothesis("the labels are 1 or -1")
+@theorem.hypothesis("the labels are 1 or -1", necessity_unknown=True)
 def binary_labels(pair):
     return all(all(abs(label) == 1 for label in labels) for _, labels in batches(pair))
 
 
-@theorem.hypothesis("B is at most the fourth root of d")
+@theorem.hypothesis("B is at most the fourth root of d", necessity_unknown=True)
 def small_batch(pair):
     return len(pair.inputs) ** 4 <= pair.inputs.shape[1]
 
 
-@theorem.hypothesis("the weights are generic", arithmetic=RATIONAL)
+@theorem.hypothesis("the weights are generic", arithmetic=RATIONAL, necessity_unknown=True)
 def generic_weights(pair):
     """No unit is blind to a point, and preactivations have different absolute values, unless the points are opposite."""
     points = {min(tuple(x), tuple(-x)) for inputs, _ in batches(pair) for x in inputs}
