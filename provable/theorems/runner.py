@@ -6,13 +6,16 @@ import contextlib
 import json
 import os
 import queue
+import secrets
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +23,13 @@ from provable.errors import InputError
 from provable.theorems import registry, worker
 from provable.theorems.evidence import MEANING, Verification
 from provable.theorems.search import EFFORTS, Effort
-from provable.theorems.theorem import INCONCLUSIVE
+from provable.theorems.theorem import INCONCLUSIVE, VERDICTS
 
 START_SECONDS = 60.0
 """How long a worker may take to start, that is to import SciPy and Hypothesis, before it counts as dead."""
+
+LONGEST_REPLY = 64 * 1024 * 1024
+"""Bytes after which a reply is no longer listened to."""
 
 
 def verify(
@@ -74,8 +80,11 @@ def verify(
     failures: list[BaseException] = []
     lock = threading.Lock()
 
-    def work() -> None:
-        with contextlib.closing(_Worker()) as process:
+    count = min(len(names), workers or min(4, os.cpu_count() or 1))
+    processes = [_Worker() for _ in range(count)]
+
+    def work(own: _Worker) -> None:
+        with contextlib.closing(own) as process:
             while not failures:
                 try:
                     index = tasks.get_nowait()
@@ -91,8 +100,7 @@ def verify(
                     if progress is not None:
                         progress(result)
 
-    count = min(len(names), workers or min(4, os.cpu_count() or 1))
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
+    threads = [threading.Thread(target=work, args=(process,), daemon=True) for process in processes]
     for thread in threads:
         thread.start()
     try:
@@ -100,6 +108,8 @@ def verify(
             thread.join()
     except KeyboardInterrupt:
         failures.append(KeyboardInterrupt())
+        for process in processes:
+            process.close()
         raise
     if failures:
         raise failures[0]
@@ -142,17 +152,28 @@ def select_theorems(ids: Sequence[str] | None) -> list[str]:
 
 
 class _Worker:
-    """A worker process that is started when needed and again after it had to be stopped."""
+    """A worker process that is started when needed and again after it had to be stopped.
+
+    The package's own theorems share it. A theorem from outside gets a process to itself, since its file can do anything to
+    the process that it is loaded into, the verdicts on other theorems included. Processes are handled the POSIX way.
+    """
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
 
     def close(self) -> None:
-        """Stop the process."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.communicate()
-            self.process = None
+        """Stop the process and whatever it has started."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=5.0)
 
     def verify(self, name: str, effort: Effort, seed: int, budget: float) -> Verification:
         """Have one theorem verified.
@@ -171,37 +192,49 @@ class _Worker:
         Returns
         -------
         Verification
-            The answer, or `inconclusive` if the process was stopped or died.
+            The answer, or `inconclusive` if the process was stopped, died or answered out of turn.
 
         Raises
         ------
         InputError
             If the theorem cannot be loaded.
         """
+        trusted = name in registry.theorem_files()
+        if not trusted:
+            self.close()
         if self.process is None and not self._start():
             return _stopped(name, f"its process did not start within {START_SECONDS:g} s", START_SECONDS)
         start = time.perf_counter()
-        line = self._exchange({"theorem": name, "effort": effort.name, "seed": seed}, budget)
+        nonce = secrets.token_hex(16)
+        request = {"nonce": nonce, "theorem": name, "effort": effort.name, "seed": seed}
+        line = self._exchange(request, budget)
         seconds = round(time.perf_counter() - start, 3)
-        if line is None:
+        reply = None if not line else _parse(line, nonce)
+        if reply is None or not trusted:
             self.close()
+        if line is None:
             return _stopped(name, f"it did not end within its budget of {budget:g} s", seconds)
         if not line:
-            self.close()
             return _stopped(name, "its process died", seconds)
-        reply = json.loads(line)
+        if reply is None:
+            return _stopped(name, "its process answered out of turn", seconds)
         if "error" in reply:
-            raise InputError(reply["error"])
-        return Verification.from_dict(reply["verification"])
+            raise InputError(str(reply["error"]))
+        try:
+            result = Verification.from_dict(reply["verification"])
+        except (TypeError, KeyError, ValueError):
+            return _stopped(name, "its process answered out of turn", seconds)
+        return result if result.verdict in VERDICTS else _stopped(name, "its process answered out of turn", seconds)
 
     def _start(self) -> bool:
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "provable.theorems.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env={**os.environ, **threads, "PYTHONHASHSEED": "0"},
+            start_new_session=True,
         )
         if self._receive(START_SECONDS) == worker.READY.encode():
             return True
@@ -222,10 +255,15 @@ class _Worker:
         process = self.process
         assert process is not None and process.stdout is not None
         descriptor, received, deadline = process.stdout.fileno(), b"", time.monotonic() + seconds
-        while not received.endswith(b"\n"):
-            ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
+        while b"\n" not in received and len(received) <= LONGEST_REPLY:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 return None
+            ready, _, _ = select.select([descriptor], [], [], min(remaining, 0.25))
+            if not ready:
+                if process.poll() is not None:
+                    return b""  # dead, although something that it started may still hold the pipe
+                continue
             part = os.read(descriptor, 1 << 20)
             if not part:
                 return b""
@@ -233,18 +271,25 @@ class _Worker:
         return received
 
 
+def _parse(line: bytes, nonce: str) -> dict[str, Any] | None:
+    """Read a reply; None if it is anything but one JSON object that carries the nonce of the request."""
+    try:
+        reply = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(reply, dict) or reply.get("nonce") != nonce or len(set(reply) & {"verification", "error"}) != 1:
+        return None
+    return reply
+
+
 def _stopped(name: str, reason: str, seconds: float) -> Verification:
-    title = source = statement = ""
-    expected = None
-    if not name.endswith(".py"):
-        theorem = registry.find(name).theorem
-        title, source, statement, expected = theorem.title, str(theorem.source), theorem.statement, theorem.expected
+    """The verdict on a theorem that gave none. Nothing of its file is read here: that could hang as well."""
     return Verification(
         id=Path(name).stem if name.endswith(".py") else name,
-        title=title,
-        source=source,
-        statement=statement,
-        expected=expected,
+        title="",
+        source="",
+        statement="",
+        expected=None,
         verdict=INCONCLUSIVE,
         reason=f"{name}: {reason}",
         does_not_say=MEANING[INCONCLUSIVE],

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 from typing import TextIO
+
+import numpy as np
 
 from provable.errors import ProvableError
 from provable.theorems import registry
@@ -32,25 +35,45 @@ def answer(request: dict[str, object]) -> dict[str, object]:
     dict
         ``{"verification": ...}``, or ``{"error": sentence}`` if the theorem cannot be loaded.
     """
+    seed = int(str(request["seed"]))
+    # Theorem files may use the global generators; their state must not depend on what ran before in this process.
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
     try:
         entry = registry.find(str(request["theorem"]))
         effort = EFFORTS[str(request["effort"])]
-        return {"verification": verify_entry(entry, effort, int(str(request["seed"]))).to_dict()}
+        return {"verification": verify_entry(entry, effort, seed).to_dict()}
     except ProvableError as error:
         return {"error": " ".join(str(error).split())}
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:
-    """Answer requests until there are no more.
+    """Answer requests until there are no more, each with the nonce of its request.
 
     Parameters
     ----------
     requests, answers : text streams
         One JSON object per line each.
     """
+    process = os.getpid()
     for line in requests:
-        answers.write(json.dumps(answer(json.loads(line)), allow_nan=False) + "\n")
+        request = json.loads(line)
+        reply = {"nonce": request["nonce"], **answer(request)}
+        if os.getpid() != process:
+            os._exit(1)  # a theorem's file forked: the copy has no business here
+        answers.write(json.dumps(_printable(reply), allow_nan=False) + "\n")
         answers.flush()
+
+
+def _printable(value: object) -> object:
+    """Replace what no terminal can print, such as half of a surrogate pair in a theorem's title."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_printable(key): _printable(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(part) for part in value]
+    return value
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -75,10 +76,14 @@ def test_sources_stand_for_their_theorems():
 
 def test_the_worker_answers_line_by_line():
     path = str(FAULTY / "impossible_hypotheses.py")
-    requests = [{"theorem": path, "effort": "quick", "seed": 3}, {"theorem": "nope", "effort": "quick", "seed": 3}]
+    requests = [
+        {"nonce": "a", "theorem": path, "effort": "quick", "seed": 3},
+        {"nonce": "b", "theorem": "nope", "effort": "quick", "seed": 3},
+    ]
     answers = io.StringIO()
     worker.serve(io.StringIO("".join(json.dumps(request) + "\n" for request in requests)), answers)
     first, second = (json.loads(line) for line in answers.getvalue().splitlines())
+    assert (first["nonce"], second["nonce"]) == ("a", "b")
     assert first["verification"]["verdict"] == "vacuous"
     assert "there is no theorem" in second["error"]
 
@@ -89,3 +94,54 @@ def test_a_generator_gives_the_seed():
     path = str(FAULTY / "impossible_hypotheses.py")
     (result,) = runner.verify([path], effort="quick", rng=np.random.default_rng(0))
     assert result.verdict == "vacuous"
+
+
+FALSE = str(Path(__file__).parent / "unseen_false" / "plain_bool_claim.py")
+
+
+@pytest.mark.parametrize(
+    ("name", "verdicts"),
+    [
+        ("forks_and_both_answer", {"certified", "inconclusive"}),
+        ("leaves_a_child_behind", {"certified"}),
+        ("writes_into_the_answers", {"inconclusive"}),
+        ("patches_the_engine", {"certified"}),
+    ],
+)
+def test_a_file_can_spoil_its_own_verdict_and_no_other(name, verdicts):
+    start = time.monotonic()
+    spoiling, false = runner.verify([str(FAULTY / f"{name}.py"), FALSE], effort="quick", workers=1)
+    assert spoiling.id == name and spoiling.verdict in verdicts
+    assert false.id == "plain_bool_claim" and false.verdict == "refuted"
+    assert time.monotonic() - start < 55  # the child that is left behind sleeps for 60 s
+
+
+def test_what_no_terminal_prints_is_escaped():
+    (result,) = runner.verify([str(FAULTY / "half_a_surrogate.py")], effort="quick")
+    assert result.title == "half \\ud800 a pair"
+    result.to_json().encode()
+
+
+def test_global_generators_are_set_by_the_seed():
+    path = str(FAULTY / "changes_global_generators.py")
+    first, second = (runner.verify([path], effort="quick", rng=seed)[0] for seed in (4, 4))
+    assert first.evidence == second.evidence
+    assert runner.verify([path], effort="quick", rng=5)[0].evidence != first.evidence
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"verification": {}}',
+        b'{"nonce": "x", "verification": {}}',
+        b'{"nonce": "n"}',
+        b'{"nonce": "n", "error": "a", "verification": {}}',
+        b'{"nonce": "n", "error": "a"}\n{"nonce": "n", "error": "b"}',
+    ],
+)
+def test_replies_out_of_turn_are_not_believed(line):
+    assert runner._parse(line, "n") is None
+    assert runner._parse(b'{"nonce": "n", "error": "a"}\n', "n") == {"nonce": "n", "error": "a"}
