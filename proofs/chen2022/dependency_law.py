@@ -2,20 +2,21 @@ r"""The forward and the gradient equations of a layer depend on one another.
 
 A convolution (or linear layer) multiplies the patches of its input by its weight matrix: Z = W P. With D = ∂L/∂Z the
 gradient of the weight is G = D Pᵀ. Whoever knows W, Z, D and G has the equations W P = Z and P Dᵀ = Gᵀ for the input, that
-is U x = b with U = [W̃; K]. Three facts hold for every weight, input, loss and batch:
+is U x = b with U = [F; K], where F is the matrix of the convolution x -> W P, with rows F_(o,p) for output o and position p, and
+K that of x -> P Dᵀ, with rows K_(o,α) for patch entry α. Three facts hold for every weight, input, loss and batch:
 
 1. W Gᵀ = Z Dᵀ (Z without the bias): C_out² identities between the two sets of equations, whatever x is.
-2. rank U <= rank W̃ + rank K - q with q = dim span{Σ_p D_{o'}(p) W̃_(o,p)}, because these vectors lie in both row spaces.
+2. rank U <= rank F + rank K - q with q = dim span{Σ_p D_{o'}(p) F_(o,p)}, because these vectors lie in both row spaces.
 3. On unrestricted patch matrices P the equations have rank exactly a r_D + b r_W - r_W r_D, with a entries per patch, b
    positions (of all samples), r_W = rank W and r_D = rank D.
 
 Notes
 -----
 .. math:: W G^T = W P D^T = Z D^T, \qquad
-          \sum_p D_{o'}(p)\,\tilde W_{(o,p)} = \sum_{\alpha} W_{o\alpha}\, K_{(o',\alpha)}, \qquad
+          \sum_p D_{o'}(p)\, F_{(o,p)} = \sum_{\alpha} W_{o\alpha}\, K_{(o',\alpha)}, \qquad
           \{P : W P = 0,\ P D^T = 0\} = \ker W \otimes \ker D .
 
-The second fact is Grassmann's formula, rank U = rank W̃ + rank K - dim(R(W̃) ∩ R(K)), with the intersection bounded
+The second fact is Grassmann's formula, rank U = rank F + rank K - dim(R(F) ∩ R(K)), with the intersection bounded
 from below. Equality fails even for generic numbers: one 1×3 filter with stride 2 and padding 2 on a 2×1×4 image has
 rank 7 where the bound is 8, because windows at the border share more. The law corrects the parameter count
 |x| - |W| - |z| of R-GAP's rank analysis (``zhu2021.rank_analysis_count``).
@@ -42,9 +43,10 @@ from provable.theorems import FLOAT64, MODULAR, RATIONAL, Source, Theorem, equal
 from provable.theorems.strategies import readable_arrays
 
 theorem = Theorem(
-    statement=r"""For a convolution Z = WP with D = dL/dZ and G = dL/dW = DP^T: WG^T = ZD^T for every input; so the layer
-    system U = [W; K] has rank U <= rank W + rank K - dim span{sum_p D_{o'}(p) W_(o,p)}; and on unrestricted patch matrices
-    its rank is exactly a r_D + b r_W - r_W r_D.""",
+    statement=r"""For a convolution Z = WP with the kernel W as a matrix, patches P = P(x), D = dL/dZ and G = dL/dW = DP^T:
+    WG^T = ZD^T for every input; so the layer system U = [F; K], of the matrices F of x -> WP and K of x -> PD^T, has
+    rank U <= rank F + rank K - dim span{sum_p D_{o'}(p) F_(o,p)}; and on unrestricted patch matrices, with a entries per patch
+    and b positions, its rank is exactly a r_D + b r_W - r_W r_D for r_W = rank W and r_D = rank D.""",
     source=Source(
         "derived",
         "",
@@ -136,7 +138,7 @@ class FirstLayer:
         return outputs @ np.abs(to_float(self.sensitivity)).T
 
     def forward_matrix(self):
-        """W̃ on all samples of the batch, by applying the layer to unit images."""
+        """F on all samples of the batch, by applying the layer to unit images."""
         units = self.units()
         once = layers.apply(self.convolution, "0", {"0/weight": self.kernel}, units).reshape(len(units), -1).T
         size = len(self.inputs)
@@ -158,7 +160,7 @@ class FirstLayer:
         return diagonal(math.prod(shape), self.weight).reshape(-1, *shape)
 
     def shared_vectors(self):
-        """The vectors Σ_p D_{o'}(p) W̃_(o,p), one row for each pair (o, o')."""
+        """The vectors Σ_p D_{o'}(p) F_(o,p), one row for each pair (o, o')."""
         size, outputs = len(self.inputs), len(self.weight)
         rows = self.forward_matrix().reshape(size, outputs, self.sensitivities[0, 0].size, -1)
         weights = self.sensitivities.reshape(size, outputs, -1)
@@ -203,12 +205,12 @@ def law(case):
         layer.shared_vectors_by_gradients(),
         operations=terms,
         magnitude=layer.largest_product(),
-        name="sum_p D_o'(p) W_(o,p) = sum_a w_(o,a) K_(o',a)",
+        name="sum_p D_o'(p) F_(o,p) = sum_a w_(o,a) K_(o',a)",
     )
     if kind(layer.weight) == "float64":
         return  # ranks are decided in exact arithmetic only
     bound = rank(forward) + rank(backward) - rank(shared)
-    yield holds(rank(np.vstack([forward, backward])) <= bound, name="rank U <= rank W + rank K - q")
+    yield holds(rank(np.vstack([forward, backward])) <= bound, name="rank U <= rank F + rank K - q")
     patch, positions = layer.weight.shape[1], layer.sensitivity.shape[1]
     r_weight, r_sensitivity = rank(layer.weight), rank(layer.sensitivity)
     yield holds(
@@ -236,14 +238,14 @@ def matrix_identities():
     weight, patch, sensitivity = (generic(name, 2, 2) for name in "wpd")
     gradient = sensitivity * patch.T
     yield identity("W (D P^T)^T = (W P) D^T", weight * gradient.T, (weight * patch) * sensitivity.T)
-    # P is linear in x, P = sum_i x_i P_i: the column i of W̃ and K is read off at P_i.
+    # P is linear in x, P = sum_i x_i P_i: the column i of F and K is read off at P_i.
     direction = generic("q", 2, 2)
     x = sympy.Symbol("x")
     moved = patch + x * direction
     forward = (weight * moved).diff(x)
     backward = (sensitivity * moved.T).diff(x)
     yield identity(
-        "sum_p D_o'(p) W_(o,p) = sum_a w_(o,a) K_(o',a), column by column: in the row space of W and in that of K",
+        "sum_p D_o'(p) F_(o,p) = sum_a w_(o,a) K_(o',a), column by column: in the row space of F and in that of K",
         sympy.Matrix(2, 2, lambda o, other: sum(sensitivity[other, p] * forward[o, p] for p in range(2))),
         sympy.Matrix(2, 2, lambda o, other: sum(weight[o, a] * backward[other, a] for a in range(2))),
     )
@@ -313,7 +315,7 @@ def with_bias(case):
 
 
 class Ranks:
-    """rank U, rank W̃, rank K, q, the number of covered unknowns, and whether W and D have independent rows."""
+    """rank U, rank F, rank K, q, the number of covered unknowns, and whether W and D have independent rows."""
 
     def __init__(self, case):
         layer = FirstLayer(case)
@@ -337,7 +339,7 @@ def all_identities_count(case):
     found = Ranks(case)
     claimed = found.shared > 0
     return holds(
-        not claimed or found.system <= found.sum - found.outputs**2, name="rank U <= rank W + rank K - C_out^2"
+        not claimed or found.system <= found.sum - found.outputs**2, name="rank U <= rank F + rank K - C_out^2"
     )
 
 
@@ -345,7 +347,7 @@ def all_identities_count(case):
 def one_dependency_more(case):
     found = Ranks(case)
     return holds(
-        not found.regular or found.system <= found.sum - found.shared - 1, name="rank U <= rank W + rank K - q - 1"
+        not found.regular or found.system <= found.sum - found.shared - 1, name="rank U <= rank F + rank K - q - 1"
     )
 
 
@@ -364,7 +366,7 @@ def networks_with_wide_borders(draw):
 def no_other_dependencies(case):
     found = Ranks(case)
     expected = min(found.covered, found.sum - found.shared)
-    return holds(not found.regular or found.system == expected, name="rank U = min(n, rank W + rank K - q)")
+    return holds(not found.regular or found.system == expected, name="rank U = min(n, rank F + rank K - q)")
 
 
 @theorem.false_twin(

@@ -1,9 +1,10 @@
 r"""A network that is homogeneous in its parameters satisfies Euler's identity with the number of its layers.
 
-Let every activation be positively homogeneous (ReLU, leaky ReLU, identity), let biases stand in the first layer only and let
-every path from the input to the output cross L layers with parameters. Then f(x; tθ) = t^L f(x; θ) for t > 0, and
-⟨∇_θ f_k(x; θ), θ⟩ = L f_k(x; θ) for every output k, every x and every θ, kinks included. Each layer contributes the same:
-⟨∂f_k/∂W_l, W_l⟩ (plus ⟨∂f_k/∂b_1, b_1⟩ in the first one) = f_k.
+Let a network consist of linear and convolution layers, max and average pooling, flattening, residual blocks and activations
+that are positively homogeneous of degree one (ReLU, leaky ReLU, identity). Let biases stand only where no parameters come
+before, and let every path from the input to the output cross L layers with parameters. Then f(x; tθ) = t^L f(x; θ) for t > 0,
+and ⟨∇_θ f_k(x; θ), θ⟩ = L f_k(x; θ) for every output k, every x and every θ, kinks included. In a chain, that is without
+residual blocks, each layer contributes the same: ⟨∂f_k/∂W_l, W_l⟩ (plus ⟨∂f_k/∂b_1, b_1⟩ in the first one) = f_k.
 
 Notes
 -----
@@ -13,9 +14,10 @@ have to agree. A bias has degree one, so it fits only where the layer's input ha
 
 .. math:: (tW)(t^D h) + tb = t^{D+1} (Wh + b) \quad\text{for all } t \iff D = 0 \text{ or } b = 0 .
 
-The general statement is ⟨∇_θ f, θ⟩ = D f; monomial activations z^p are tried as well, and for them the l-th layer contributes
-f times the product of the exponents behind it. An activation in front of the first layer sees no parameters
-and may be anything.
+The general statement is ⟨∇_θ f, θ⟩ = D f; monomial activations z^p are tried as well, and for them the l-th layer of a chain
+contributes f times the product of the exponents behind it. An activation in front of the first layer sees no parameters
+and may be anything. Layers in parallel branches need not contribute f each: for f = ax + bx with ax = 2 and bx = 3, L is 1
+and f = 5, of which one branch contributes 2 and the other 3.
 
 At a kink the identity holds for every choice s of the derivative, since there s·0 = 0 = σ(0): it is an identity for every
 element of the Clarke subdifferential that backpropagation can produce.
@@ -53,9 +55,11 @@ from provable.theorems.derivation import identity
 from provable.theorems.strategies import gaussian_arrays, readable_arrays
 
 theorem = Theorem(
-    statement=r"""If all activations are positively homogeneous, biases stand only where no parameters come before, and all
-    paths cross L layers with parameters, then f(x; t\theta) = t^L f(x; \theta) for t > 0 and
-    \langle \nabla_\theta f_k(x; \theta), \theta \rangle = L f_k(x; \theta), each layer contributing f_k(x; \theta).""",
+    statement=r"""If a network consists of linear and convolution layers, max and average pooling, flattening, residual blocks
+    and activations that are positively homogeneous of degree one (ReLU, leaky ReLU, identity), if biases stand only where no
+    parameters come before, and if all paths cross L layers with parameters, then f(x; t\theta) = t^L f(x; \theta) for t > 0
+    and \langle \nabla_\theta f_k(x; \theta), \theta \rangle = L f_k(x; \theta). In a chain, without residual blocks, each
+    layer contributes f_k(x; \theta).""",
     source=Source("derived", note="Euler's theorem; used against arXiv:2206.07758"),
     expected="proved",
 )
@@ -221,7 +225,7 @@ def euler_identity(case):
     degree, _ = degree_and_faults(case)
     yield from euler(case, degree)
     if any(isinstance(layer, Residual) for layer in case.architecture.layers):
-        return  # the layers of two branches contribute f together
+        return  # only in a chain does each layer contribute f
     f = forward(case.architecture, case.parameters, case.inputs)
     t, size = tangents(case.architecture, case.parameters, case.inputs), size_of_sums(case)
     parts, behind = contributions(case, t), 1

@@ -1,6 +1,6 @@
 r"""A third-order tensor with two independent factors has one decomposition, and a matrix pencil finds it.
 
-Let T = Σ_{i≤r} u_i ⊗ v_i ⊗ w_i with linearly independent u_i, linearly independent v_i and no two parallel (or zero) w_i.
+Let T = Σ_{i≤r} u_i ⊗ v_i ⊗ w_i with linearly independent u_i, linearly independent v_i and nonzero w_i, no two parallel.
 Then T has rank r, its r terms are determined by T alone, and for vectors a, b that separate the w_i the matrix
 T(·,·,a) T(·,·,b)⁺ has the eigenvectors u_i with the distinct eigenvalues (w_i·a)/(w_i·b).
 
@@ -31,7 +31,9 @@ from hypothesis import strategies as st
 from provable.arithmetic import FLOAT64, RATIONAL, kind, rank
 from provable.tensors import jennrich, kruskal_rank
 from provable.theorems import Source, Theorem, equal, holds
-from provable.theorems.decompositions import (
+from provable.theorems.derivation import fact, identity
+from provable.theorems.strategies import conditioned_matrices, readable_arrays, sphere_points
+from provable.theorems.strategies.decompositions import (
     Decompositions,
     coplanar_factors,
     mixed,
@@ -40,12 +42,10 @@ from provable.theorems.decompositions import (
     reordered,
     unordered,
 )
-from provable.theorems.derivation import fact, identity
-from provable.theorems.strategies import conditioned_matrices, readable_arrays, sphere_points
 
 theorem = Theorem(
-    statement=r"""If the u_i are linearly independent, the v_i are linearly independent and the w_i are pairwise linearly
-    independent, then T = \sum_{i \le r} u_i \otimes v_i \otimes w_i has rank r, its decomposition into r terms is unique, and
+    statement=r"""If the u_i are linearly independent, the v_i are linearly independent and the w_i are nonzero and pairwise
+    linearly independent, then T = \sum_{i \le r} u_i \otimes v_i \otimes w_i has rank r, its decomposition into r terms is unique, and
     T(\cdot,\cdot,a) T(\cdot,\cdot,b)^+ has the eigenvalues (w_i \cdot a)/(w_i \cdot b) for generic a, b.""",
     source=Source("Leurgans, Ross, Abel, SIAM J. Matrix Anal. Appl. 14 (1993)", note="wording second-hand"),
     expected="proved",

@@ -38,9 +38,14 @@ from hypothesis import strategies as st
 from provable.arithmetic import RATIONAL, full, rank
 from provable.tensors import kruskal_rank
 from provable.theorems import Source, Theorem, holds
-from provable.theorems.decompositions import Decompositions, coplanar_factors, parallel_third_factors, reordered
 from provable.theorems.derivation import fact, identity
 from provable.theorems.strategies import readable_arrays
+from provable.theorems.strategies.decompositions import (
+    Decompositions,
+    coplanar_factors,
+    parallel_third_factors,
+    reordered,
+)
 
 theorem = Theorem(
     statement=r"""If k_A + k_B + k_C \ge 2r + 2 for the k-ranks of A, B and C, then

@@ -2,8 +2,9 @@ r"""Gaussian weights and Hermite tensors turn a network's output into moment ten
 
 For w ~ N(0, I_d) and the Hermite tensors H_1(w) = w, H_2(w) = w⊗w − I, H_3, H_4: E[g(w) H_p(w)] = E ∇^p g(w). For
 g(w) = Σ_i r_i σ(wᵀx_i) this is Σ_i r_i E[σ^(p)(‖x_i‖Z)] x_i^{⊗p} with Z ~ N(0, 1). σ has to be so smooth that σ^(p−1) is
-continuous (its derivative σ^(p) may jump); with ReLU and p = 2 the formula loses the Dirac mass of σ''. Monte-Carlo
-averages over m weights approach the expectation like m^{-1/2}.
+continuous (its derivative σ^(p) may jump); with ReLU and p = 2 the formula loses the Dirac mass of σ''. And σ and its
+derivatives up to order p have to grow at most exponentially; a bound on σ alone is not enough, since for σ(z) = sin(exp(z²))
+and p = 1 the right side diverges. Monte-Carlo averages over m weights approach the expectation like m^{-1/2}.
 
 Notes
 -----
@@ -41,7 +42,7 @@ from provable.theorems.strategies import gaussian_arrays, readable_arrays
 
 theorem = Theorem(
     statement=r"""For w ~ N(0, I), p = 1, ..., 4 and \sigma with continuous \sigma^{(p-1)}, piecewise continuous
-    \sigma^{(p)} and at most exponential growth:
+    \sigma^{(p)} and at most exponential growth of \sigma and of its derivatives up to order p:
     E[\sum_i r_i \sigma(w^T x_i) H_p(w)] = \sum_i r_i E[\sigma^{(p)}(\|x_i\| Z)] x_i^{\otimes p}.""",
     source=Source(
         "arXiv:2212.03714v3", "Lemma 4.1", "read; the order, the smoothness condition and piecewise σ are derived here"

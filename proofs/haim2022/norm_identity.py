@@ -1,7 +1,9 @@
 r"""At a KKT point of the max-margin problem the squared norm of θ is L times the weighted sum of the margins.
 
-Let Φ be homogeneous of degree L in θ and θ = Σ_i λ_i y_i ∇_θ Φ(θ; x_i). Then ‖θ‖² = L Σ_i λ_i y_i Φ(θ; x_i). If moreover
-λ_i = 0 unless sample i has the smallest margin γ, then ‖θ‖² = L γ Σ_i λ_i. For any θ and λ, stationary or not, the defect is
+Let Φ be a chain of L dense layers with one output, activations that are positively homogeneous of degree one (ReLU, leaky
+ReLU, identity) and a bias in the first layer at most, and let θ = Σ_i λ_i y_i ∇_θ Φ(θ; x_i). Then
+‖θ‖² = L Σ_i λ_i y_i Φ(θ; x_i). If moreover λ_i = 0 unless sample i has the smallest margin γ, then ‖θ‖² = L γ Σ_i λ_i. For any θ and λ, stationary or not,
+the defect is
 ‖θ‖² − L Σ_i λ_i y_i Φ(θ; x_i) = ⟨θ, θ − Σ_i λ_i y_i ∇_θ Φ(θ; x_i)⟩.
 
 Notes
@@ -18,9 +20,9 @@ the scale for L = 2 only. Any element of the Clarke subdifferential that backpro
 Euler's identity holds for all of them. The identity is necessary for a KKT point, not sufficient: it is one equation.
 
 Instances are exact: networks of rank-one blocks with rational unit vectors, for which the data that make them stationary
-are solved for in rationals (`provable.theorems.stationary_points`): one to three layers, ReLU, leaky ReLU or identity, with
-and without a bias in the first layer, one or two classes, several samples per unit, samples that are no support vectors,
-units that are dead and pre-activations that are zero.
+are solved for in rationals (`provable.theorems.strategies.stationary_points`): one to three layers, ReLU, leaky ReLU or
+identity, with and without a bias in the first layer, one or two classes, several samples per unit, samples that are no
+support vectors, units that are dead and pre-activations that are zero.
 
 Source: arXiv:2206.07758, Theorem 3.1 (after Lyu and Li 2020, Ji and Telgarsky 2020) for the KKT conditions; its wording was
 not read. The identity is derived here.
@@ -36,17 +38,18 @@ from provable.arithmetic import FLOAT64, RATIONAL
 from provable.networks import Parameters, forward
 from provable.theorems import Source, Theorem, equal, holds
 from provable.theorems.derivation import identity
-from provable.theorems.stationary_points import StationaryPoint, stationary_points
 from provable.theorems.strategies import readable_arrays
+from provable.theorems.strategies.stationary_points import StationaryPoint, stationary_points
 
 theorem = Theorem(
-    statement=r"""If \Phi is positively homogeneous of degree L in \theta and
+    statement=r"""If \Phi is a chain of L dense layers with one output, activations that are positively homogeneous of degree
+    one (ReLU, leaky ReLU, identity) and a bias in the first layer at most, and if
     \theta = \sum_i \lambda_i y_i \nabla_\theta \Phi(\theta; x_i), then
     \|\theta\|^2 = L \sum_i \lambda_i y_i \Phi(\theta; x_i); if also \lambda_i = 0 wherever the margin y_i \Phi(\theta; x_i)
     exceeds the smallest one, \gamma, then \|\theta\|^2 = L \gamma \sum_i \lambda_i.""",
     source=Source("arXiv:2206.07758", "Theorem 3.1", "the KKT conditions from memory; the identity is derived here"),
     expected="proved",
-    does_not_say="that training reaches such a point, nor that the identity alone makes a point stationary",
+    does_not_say="that training reaches such a point, nor that the identity alone makes a point stationary; other homogeneous networks",
 )
 
 HOMOGENEOUS, STATIONARY, SLACK = "homogeneous network", "stationarity", "multipliers only at the smallest margin"

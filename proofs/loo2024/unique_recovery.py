@@ -5,9 +5,9 @@ non-singular, and let training set μ_T = Σ α_i δ_{x_i} and candidates μ_R =
 c for the coefficients of μ_T - μ_R after merging coinciding points and G for the Gram matrix of the merged points. Then the
 reconstruction loss is cᵀGc, so
 
-    L ≥ λ_min(G)·‖c‖² ≥ det(G)·((n - 1)/tr G)^{n-1}·‖c‖²,
+    L ≥ λ_min(G)·‖c‖² ≥ det(G)·((n - 1)/tr G)^{n-1}·‖c‖²
 
-and L = 0 if and only if both measures agree after merging: every training point whose coefficients do not cancel is one of
+for n merged points, with 0⁰ = 1 for n = 1, and L = 0 if and only if both measures agree after merging: every training point whose coefficients do not cancel is one of
 the candidates, with the same total coefficient, and every other candidate has total coefficient zero. No universality is
 needed, only strict positive definiteness on the points at hand.
 
@@ -42,8 +42,8 @@ theorem = Theorem(
     statement=r"""Let $k$ be strictly positive definite on a set $D$ that contains the points of
     $\mu_T = \sum_i \alpha_i\delta_{x_i}$ and $\mu_R = \sum_j \beta_j\delta_{z_j}$; let $c$ be the coefficients of
     $\mu_T - \mu_R$ after merging coinciding points, $n$ their number and $G$ their Gram matrix. Then
-    $L \ge \lambda_{\min}(G)\|c\|^2 \ge \det(G)\,((n-1)/\mathrm{tr}\,G)^{n-1}\|c\|^2$, and $L = 0$ if and only if
-    $\mu_R = \mu_T$ after merging.""",
+    $L \ge \lambda_{\min}(G)\|c\|^2 \ge \det(G)\,((n-1)/\mathrm{tr}\,G)^{n-1}\|c\|^2$, where $0^0 = 1$ for
+    $n = 1$, and $L = 0$ if and only if $\mu_R = \mu_T$ after merging.""",
     source=Source(
         "Loo, Hasani, Lechner, Amini, Rus, arXiv:2302.01428v2",
         "Theorem 1, repaired",

@@ -1,13 +1,14 @@
 """With odd activations and no biases, a sample and its label may change sign together, and the gradient does not notice.
 
-For a network without biases whose activations are odd, replace (x_i, y_i) by (-x_i, -y_i) for any subset of the batch. The
-gradient of the squared or logistic loss with respect to all parameters stays the same: any depth, any width, any parameters,
-dense or convolution layers, any number of outputs. Nobody who sees only gradients can therefore tell the sign of a sample or
+For a chain of linear and convolution layers without biases, average pooling, flattening and odd activations, replace
+(x_i, y_i) by (-x_i, -y_i) for any subset of the batch. The gradient of the squared or logistic loss with respect to all
+parameters stays the same: any depth, any width, any parameters, any number of outputs (one for the logistic loss). Nobody who sees only gradients can therefore tell the sign of a sample or
 of its label; at most the pair up to joint sign is identified.
 
 Notes
 -----
-Proof. Bias-free linear layers and odd activations give f(-x; θ) = -f(x; θ) for every θ. Differentiating this in θ,
+Proof. Each of these layers is odd in its input, so f(-x; θ) = -f(x; θ) for every θ. (Max pooling is not odd:
+max(-a, -b) = -min(a, b). The hypothesis does not admit it.) Differentiating this in θ,
 ∇f(-x) = -∇f(x). The residual ∂ℓ/∂f is odd in (f, y) for both losses: f - y and -y/(1 + e^{yf}). A sample enters the gradient
 with the product of the two, and the two signs cancel.
 
@@ -41,8 +42,8 @@ from provable.theorems import BALL, FLOAT64, RATIONAL, Source, Theorem, at_most,
 from provable.theorems.strategies import architectures, arrays, parameters, readable_arrays
 
 theorem = Theorem(
-    statement=r"""Let $f$ be a network without biases whose activations are odd, and let the loss be squared or logistic.
-    Replacing $(x_i, y_i)$ by $(-x_i, -y_i)$ for any subset of the batch leaves $\nabla_\theta L$ unchanged, at every
+    statement=r"""Let $f$ be a chain of linear and convolution layers without biases, average pooling, flattening and odd
+    activations, and let the loss be squared or logistic (with one output). Replacing $(x_i, y_i)$ by $(-x_i, -y_i)$ for any subset of the batch leaves $\nabla_\theta L$ unchanged, at every
     $\theta$.""",
     source=Source("derived", note="used against Theorem 5.1 of Wang, Lee, Lei, arXiv:2212.03714v3"),
     expected="proved",

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from provable.arithmetic import RATIONAL
 from provable.tensors import kruskal_rank
-from provable.theorems.decompositions import (
+from provable.theorems.strategies import readable_arrays
+from provable.theorems.strategies.decompositions import (
     Decompositions,
     coplanar_factors,
     mixed,
@@ -19,7 +20,6 @@ from provable.theorems.decompositions import (
     reordered,
     unordered,
 )
-from provable.theorems.strategies import readable_arrays
 
 
 def same_tensor(case):

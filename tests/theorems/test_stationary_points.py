@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from provable.arithmetic import RATIONAL
 from provable.networks import trace
-from provable.theorems.stationary_points import stationary_points
+from provable.theorems.strategies.stationary_points import stationary_points
 
 
 @given(stationary_points())

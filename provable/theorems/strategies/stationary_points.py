@@ -20,7 +20,7 @@ from provable.architectures import Architecture, Identity, Layer, LeakyReLU, Lin
 from provable.arithmetic import Array, Float
 from provable.measures import Measure
 from provable.networks import Parameters, embed, forward
-from provable.theorems.rational_margins import (
+from provable.theorems.strategies.rational_margins import (
     Block,
     Sample,
     Vector,
@@ -236,8 +236,6 @@ def stationary_points(
 
     Parameters
     ----------
-    draw : callable
-        Given by Hypothesis.
     depths : tuple of int, optional
         Numbers of layers to draw from; depth one is a linear classifier, that is, a support vector machine.
     activations : tuple of {"relu", "leaky_relu", "identity"}, optional

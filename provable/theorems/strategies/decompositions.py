@@ -107,7 +107,7 @@ def reordered(draw: st.DrawFn, first: Float, second: Float, third: Float) -> tup
     Parameters
     ----------
     draw : callable
-        Given by Hypothesis.
+        The function that Hypothesis hands to a composite strategy.
     first, second, third : ndarray of shape (I, r), (J, r), (K, r)
         Factors.
 
@@ -145,11 +145,6 @@ def mixed(first: Float, second: Float, g: float = 1.0, h: float = 1.0) -> tuple[
 def parallel_third_factors(draw: st.DrawFn) -> Decompositions:
     """Two terms whose third vectors are parallel, and the second decomposition that this allows.
 
-    Parameters
-    ----------
-    draw : callable
-        Given by Hypothesis.
-
     Returns
     -------
     Decompositions
@@ -165,11 +160,6 @@ def parallel_third_factors(draw: st.DrawFn) -> Decompositions:
 @st.composite
 def coplanar_factors(draw: st.DrawFn) -> Decompositions:
     """Three terms with independent u_i but coplanar v_i and w_i, and a second decomposition of the same 3×2×2 tensor.
-
-    Parameters
-    ----------
-    draw : callable
-        Given by Hypothesis.
 
     Returns
     -------
