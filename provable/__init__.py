@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from provable import kernels, recovery
-    from provable.checker import CheckResult, check
+    from provable.checker import CheckResult
     from provable.leakage import Audit, audit
     from provable.measures import Measure
     from provable.observations import Observation
     from provable.recovery import Recovery, recover
+    from provable.recovery.rechecking import check
     from provable.theorems.evidence import Verification
     from provable.theorems.runner import verify
 
@@ -31,7 +32,7 @@ _HOMES = {
     "Recovery": "provable.recovery",
     "Verification": "provable.theorems.evidence",
     "audit": "provable.leakage",
-    "check": "provable.checker",
+    "check": "provable.recovery.rechecking",
     "recover": "provable.recovery",
     "verify": "provable.theorems.runner",
 }

@@ -2,8 +2,8 @@ r"""The forward and the gradient equations of a layer depend on one another.
 
 A convolution (or linear layer) multiplies the patches of its input by its weight matrix: Z = W P. With D = ∂L/∂Z the
 gradient of the weight is G = D Pᵀ. Whoever knows W, Z, D and G has the equations W P = Z and P Dᵀ = Gᵀ for the input, that
-is U x = b with U = [F; K], where F is the matrix of the convolution x -> W P, with rows F_(o,p) for output o and position p, and
-K that of x -> P Dᵀ, with rows K_(o,α) for patch entry α. Three facts hold for every weight, input, loss and batch:
+is U x = b with U = [F; K]: F is the matrix of the convolution x -> W P, with rows F_(o,p) for output o and position p, and K
+that of x -> P Dᵀ, with rows K_(o,α) for output o and patch entry α. Three facts hold for every weight, input, loss and batch:
 
 1. W Gᵀ = Z Dᵀ (Z without the bias): C_out² identities between the two sets of equations, whatever x is.
 2. rank U <= rank F + rank K - q with q = dim span{Σ_p D_{o'}(p) F_(o,p)}, because these vectors lie in both row spaces.
@@ -45,8 +45,8 @@ from provable.theorems.strategies import readable_arrays
 theorem = Theorem(
     statement=r"""For a convolution Z = WP with the kernel W as a matrix, patches P = P(x), D = dL/dZ and G = dL/dW = DP^T:
     WG^T = ZD^T for every input; so the layer system U = [F; K], of the matrices F of x -> WP and K of x -> PD^T, has
-    rank U <= rank F + rank K - dim span{sum_p D_{o'}(p) F_(o,p)}; and on unrestricted patch matrices, with a entries per patch
-    and b positions, its rank is exactly a r_D + b r_W - r_W r_D for r_W = rank W and r_D = rank D.""",
+    rank U <= rank F + rank K - dim span{sum_p D_{o'}(p) F_(o,p)}; and on unrestricted patch matrices, with a entries per
+    patch and b positions, its rank is exactly a r_D + b r_W - r_W r_D for r_W = rank W and r_D = rank D.""",
     source=Source(
         "derived",
         "",

@@ -1,9 +1,9 @@
 r"""At a KKT point of the max-margin problem all layers have the same norm, and so do the two sides of every hidden unit.
 
 Let Φ be a chain of L dense layers with one output, activations that are positively homogeneous of degree one (ReLU, leaky
-ReLU, identity) and a bias in the first layer at most, and let θ = Σ_i λ_i y_i ∇_θ Φ(θ; x_i). Then ‖W_1‖² + ‖b_1‖² = ‖W_2‖² = … = ‖W_L‖² = Σ_i λ_i y_i Φ(θ; x_i) in
-the Frobenius norm. Finer: for every hidden unit the squared norm of its incoming weights (with its bias, in the first layer)
-is the squared norm of its outgoing weights.
+ReLU, identity) and a bias in the first layer at most, and let θ = Σ_i λ_i y_i ∇_θ Φ(θ; x_i). Then
+‖W_1‖² + ‖b_1‖² = ‖W_2‖² = … = ‖W_L‖² = Σ_i λ_i y_i Φ(θ; x_i) in the Frobenius norm. Finer: for every hidden unit the
+squared norm of its incoming weights (with its bias, in the first layer) is the squared norm of its outgoing weights.
 
 Notes
 -----
@@ -38,9 +38,9 @@ from provable.theorems.strategies.stationary_points import StationaryPoint, stat
 
 theorem = Theorem(
     statement=r"""If \theta = \sum_i \lambda_i y_i \nabla_\theta \Phi(\theta; x_i) for a chain \Phi of dense layers
-    W_1, ..., W_L with one output, activations that are positively homogeneous of degree one (ReLU, leaky ReLU, identity) and at
-    most a first-layer bias b_1, then \|W_1\|_F^2 + \|b_1\|^2 = \sum_i \lambda_i y_i \Phi(\theta; x_i) = \|W_l\|_F^2 for all
-    l > 1, and for every hidden unit the incoming weights, with the bias if there is one, have the norm of the outgoing
+    W_1, ..., W_L with one output, activations that are positively homogeneous of degree one (ReLU, leaky ReLU, identity) and
+    at most a first-layer bias b_1, then \|W_1\|_F^2 + \|b_1\|^2 = \sum_i \lambda_i y_i \Phi(\theta; x_i) = \|W_l\|_F^2 for
+    all l > 1, and for every hidden unit the incoming weights, with the bias if there is one, have the norm of the outgoing
     weights.""",
     source=Source("arXiv:2206.07758", "Theorem 3.1", "the KKT conditions from memory; balance is derived here"),
     expected="proved",

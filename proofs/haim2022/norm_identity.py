@@ -2,9 +2,8 @@ r"""At a KKT point of the max-margin problem the squared norm of θ is L times t
 
 Let Φ be a chain of L dense layers with one output, activations that are positively homogeneous of degree one (ReLU, leaky
 ReLU, identity) and a bias in the first layer at most, and let θ = Σ_i λ_i y_i ∇_θ Φ(θ; x_i). Then
-‖θ‖² = L Σ_i λ_i y_i Φ(θ; x_i). If moreover λ_i = 0 unless sample i has the smallest margin γ, then ‖θ‖² = L γ Σ_i λ_i. For any θ and λ, stationary or not,
-the defect is
-‖θ‖² − L Σ_i λ_i y_i Φ(θ; x_i) = ⟨θ, θ − Σ_i λ_i y_i ∇_θ Φ(θ; x_i)⟩.
+‖θ‖² = L Σ_i λ_i y_i Φ(θ; x_i). If moreover λ_i = 0 unless sample i has the smallest margin γ, then ‖θ‖² = L γ Σ_i λ_i. For
+any θ and λ, stationary or not, the defect is ‖θ‖² − L Σ_i λ_i y_i Φ(θ; x_i) = ⟨θ, θ − Σ_i λ_i y_i ∇_θ Φ(θ; x_i)⟩.
 
 Notes
 -----
@@ -49,7 +48,7 @@ theorem = Theorem(
     exceeds the smallest one, \gamma, then \|\theta\|^2 = L \gamma \sum_i \lambda_i.""",
     source=Source("arXiv:2206.07758", "Theorem 3.1", "the KKT conditions from memory; the identity is derived here"),
     expected="proved",
-    does_not_say="that training reaches such a point, nor that the identity alone makes a point stationary; other homogeneous networks",
+    does_not_say="that training reaches such a point, nor that the identity alone makes a point stationary",
 )
 
 HOMOGENEOUS, STATIONARY, SLACK = "homogeneous network", "stationarity", "multipliers only at the smallest margin"

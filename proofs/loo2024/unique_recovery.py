@@ -7,9 +7,9 @@ reconstruction loss is cᵀGc, so
 
     L ≥ λ_min(G)·‖c‖² ≥ det(G)·((n - 1)/tr G)^{n-1}·‖c‖²
 
-for n merged points, with 0⁰ = 1 for n = 1, and L = 0 if and only if both measures agree after merging: every training point whose coefficients do not cancel is one of
-the candidates, with the same total coefficient, and every other candidate has total coefficient zero. No universality is
-needed, only strict positive definiteness on the points at hand.
+for n merged points, with 0⁰ = 1 for n = 1, and L = 0 if and only if both measures agree after merging: every training point
+whose coefficients do not cancel is one of the candidates, with the same total coefficient, and every other candidate has
+total coefficient zero. No universality is needed, only strict positive definiteness on the points at hand.
 
 Which D that is depends on the kernel. ReLU networks in the limit of infinite width: with random biases, all of R^d; without
 biases and at least two hidden layers, directions (no two points on one ray); without biases and with one hidden layer, axes

@@ -2,8 +2,8 @@
 
 For a chain of linear and convolution layers without biases, average pooling, flattening and odd activations, replace
 (x_i, y_i) by (-x_i, -y_i) for any subset of the batch. The gradient of the squared or logistic loss with respect to all
-parameters stays the same: any depth, any width, any parameters, any number of outputs (one for the logistic loss). Nobody who sees only gradients can therefore tell the sign of a sample or
-of its label; at most the pair up to joint sign is identified.
+parameters stays the same: any depth, any width, any parameters, any number of outputs (one for the logistic loss). Nobody who
+sees only gradients can therefore tell the sign of a sample or of its label; at most the pair up to joint sign is identified.
 
 Notes
 -----
@@ -43,7 +43,8 @@ from provable.theorems.strategies import architectures, arrays, parameters, read
 
 theorem = Theorem(
     statement=r"""Let $f$ be a chain of linear and convolution layers without biases, average pooling, flattening and odd
-    activations, and let the loss be squared or logistic (with one output). Replacing $(x_i, y_i)$ by $(-x_i, -y_i)$ for any subset of the batch leaves $\nabla_\theta L$ unchanged, at every
+    activations, and let the loss be squared or logistic (with one output).
+    Replacing $(x_i, y_i)$ by $(-x_i, -y_i)$ for any subset of the batch leaves $\nabla_\theta L$ unchanged, at every
     $\theta$.""",
     source=Source("derived", note="used against Theorem 5.1 of Wang, Lee, Lei, arXiv:2212.03714v3"),
     expected="proved",

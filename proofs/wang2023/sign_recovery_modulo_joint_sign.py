@@ -4,14 +4,14 @@ The corrected form of Theorem 5.1 of Wang, Lee and Lei. Let σ be odd, a_k(s) = 
 (‖u_i‖ = 1) be linearly independent and their residuals r_i nonzero. The population moments of the gradient of the output
 weights, g(w) = Σ_i r_i σ(w·x_i) with w ~ N(0, 1), are M_k = Σ_i r_i a_k(s_i) u_i^{⊗k}. They do not change when some pairs
 (x_i, r_i) change sign. If a_3 does not vanish at the norms, M_1 and M_3 determine the lines through the x_i and, for u_i or
--u_i, the numbers r_i a_1(s_i) and r_i a_3(s_i). If it is known for each line which norm s_i its sample has (the set of norms is
-not enough), or if the ratio a_3/a_1 is injective (infinite where a_1 vanishes), the pairs (x_i, r_i) follow up to a joint sign,
-and with y_i = f(x_i) - r_i the labels as well.
+-u_i, the numbers r_i a_1(s_i) and r_i a_3(s_i). If it is known for each line which norm s_i its sample has (the set of norms
+is not enough), or if the ratio a_3/a_1 is injective (infinite where a_1 vanishes), the pairs (x_i, r_i) follow up to a joint
+sign, and with y_i = f(x_i) - r_i the labels as well.
 
 The ratio is injective for αz + βz³ with αβ ≠ 0, where it is 6βs²/(α + 3βs²), and for erf, where it is -2s²/(1 + 2s²). For the
 cubic the moments need no limit: they are differences of the gradient at finitely many weights, so the claim below recovers
-the batch from a network's gradient exactly, in rationals. The claim's evidence is for the cubic alone, with the norms unknown;
-erf, other odd activations and known norms rest on the derivation.
+the batch from a network's gradient exactly, in rationals. The claim's evidence is for the cubic alone, with the norms
+unknown; erf, other odd activations and known norms rest on the derivation.
 
 Notes
 -----
@@ -51,8 +51,10 @@ theorem = Theorem(
         "Wang, Lee, Lei, arXiv:2212.03714v3", "Theorem 5.1, corrected", "derived here; the printed form was read"
     ),
     expected="proved",
-    does_not_say="""the claim is checked for the cubic activation with unknown norms only, the other cases rest on the
-    derivation; the rate of the finite-width estimate is measured for tanh with two samples and unit norms, not proved""",
+    does_not_say=(
+        "the claim is checked for the cubic activation with unknown norms only, the other cases rest on the derivation; "
+        "the rate of the finite-width estimate is measured for tanh with two samples and unit norms, not proved"
+    ),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from fractions import Fraction
@@ -47,6 +46,7 @@ def check(
     from provable import checker
     from provable.files import read_limited
     from provable.observations import LIMIT_BYTES
+    from provable.recovery.rechecking import about_its_recovery
 
     if file == "-" and observation is not None and str(observation) == "-":
         raise InputError("-: is given twice; one file can come from standard input")
@@ -59,9 +59,8 @@ def check(
         raise InputError(f"{file}: certificate: {result.reason}")
     if result.claim == "isolated-recovery" and evidence is None:
         raise InputError(f"{file}: certificate: is about an observation; --observation OBSERVATION.npz is needed")
-    if result.valid and recovery is not None and not _is_about(recovery):
-        reason = f"the certificate is a proof, but about other points or coefficients than those of {file}"
-        result = dataclasses.replace(result, valid=False, reason=reason)
+    if recovery is not None:
+        result = about_its_recovery(result, recovery, file)
 
     def show(console: Console) -> None:
         verdict = "[bold green]valid[/]" if result.valid else "[bold red]not valid[/]"
@@ -128,15 +127,3 @@ def _text(content: bytes, recovery: Recovery | None, name: str) -> str:
     if recovery.certificate is None:
         raise InputError(f"{name}: certificate: is missing; the status of this recovery is {recovery.status}")
     return recovery.certificate
-
-
-def _is_about(recovery: Recovery) -> bool:
-    """Compare a recovery's numbers, as the rationals that they are, with those of its certificate."""
-    document = json.loads(recovery.certificate or "{}")
-    if document["claim"] != "isolated-recovery":
-        return False
-    return all(
-        [[Fraction(entry) for entry in row] for row in document["data"][key]]
-        == [[Fraction(entry) for entry in row] for row in array.reshape(len(array), -1).tolist()]
-        for key, array in (("points", recovery.points), ("coefficients", recovery.coefficients))
-    )
