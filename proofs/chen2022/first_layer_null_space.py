@@ -1,20 +1,20 @@
 r"""The null space of the first layer's system is invisible to every gradient.
 
-Let the first layer be a convolution or linear layer with weight W₁, and let D₁ be the sensitivities of its output at a batch
-x. If v satisfies W̃₁ v = 0 and K₁(D₁) v = 0, that is v ∈ null(U₁), then for every t the batch x + t v has the same outputs,
-the same loss and the same gradient with respect to every parameter of every layer, whatever the activations, the layers
-above and the loss are. (A linear layer is a 1×1 convolution on a 1×1 image.) So n₁ - rank U₁ is a lower bound on the
-dimension of what the gradient leaves open, not only near x, and what an attack returns along null(U₁) comes from its prior.
+Let the first layer be a convolution or linear layer, through which alone the network sees its input. Let F be the matrix of
+x -> W P(x), K that of x -> P(x) Dᵀ with the sensitivities D of the layer's output at a batch x, and U = [F; K]. If F v = 0 and
+K v = 0, that is v ∈ null(U), then for every t the batch x + t v has the same outputs, the same loss and the same gradient
+with respect to every parameter of every layer, whatever the activations, the layers above and the loss are. (A linear layer is a 1×1 convolution on a 1×1 image.) So |x| - rank U is a lower bound on the
+dimension of what the gradient leaves open, not only near x, and what an attack returns along null(U) comes from its prior.
 
 Notes
 -----
-Shared weights make z = W̃(w) x with W̃(w) = Σ_k w_k M_k, and the k-th entry of the weight gradient is ⟨D, M_k x⟩, so K has the
+Shared weights make z = F(w) x with F(w) = Σ_k w_k M_k, and the k-th entry of the weight gradient is ⟨D, M_k x⟩, so K has the
 rows Dᵀ M_k. Then
 
-.. math:: \tilde W v = 0 \;\Rightarrow\; z(x + t v) = z(x) \;\Rightarrow\; D(x + t v) = D(x), \qquad
+.. math:: F v = 0 \;\Rightarrow\; z(x + t v) = z(x) \;\Rightarrow\; D(x + t v) = D(x), \qquad
           D^T M_k (x + t v) - D^T M_k x = t\,(K v)_k = 0 ,
 
-and every other gradient is a function of z₁. For a batch, W̃ acts on each sample and K = [K(D_1) … K(D_B)] on their sum.
+and every other gradient is a function of z₁. For a batch, F acts on each sample and K = [K(D_1) … K(D_B)] on their sum.
 Pixels that no window reaches ("dead pixels") are the simplest such v.
 
 Source: derived here; the layer system is that of R-GAP (arXiv:2010.07733) and of Chen and Campbell (arXiv:2111.10178), whose
@@ -37,8 +37,9 @@ from provable.theorems import FLOAT64, RATIONAL, Source, Theorem, equal, holds, 
 from provable.theorems.strategies import gaussian_arrays, readable_arrays
 
 theorem = Theorem(
-    statement=r"""If W v = 0 and K(D) v = 0 for the first layer of a network at a batch x, then x + tv has the outputs and all
-    parameter gradients of x, for every t, every network above the layer and every loss.""",
+    statement=r"""Let a network see its input through one convolution or linear layer Z = WP(x), with D = dL/dZ at a batch x. If
+    F v = 0 and K v = 0 for the matrices F of x -> WP(x) and K of x -> P(x)D^T, then x + tv has the outputs and all parameter
+    gradients of x, for every t, every network above the layer and every loss.""",
     source=Source("derived", "", "the layer system is that of arXiv:2010.07733 and arXiv:2111.10178"),
     expected="proved",
     does_not_say="nothing about null spaces of inner layers, and no upper bound on what the gradient leaves open",
@@ -49,7 +50,7 @@ theorem = Theorem(
 class Case:
     """A network, a batch with labels, and the movement t v.
 
-    v is a combination of a basis of the null space of the equations `kept`: "forward" (W̃), "gradient" (K), "both", or
+    v is a combination of a basis of the null space of the equations `kept`: "forward" (F), "gradient" (K), "both", or
     "active" (both, but without the forward equations of units that are negative at x).
     """
 
@@ -123,7 +124,7 @@ def sensitivities(case, layer):
 
 
 def equations(case, layer=0):
-    """W̃ and K of a layer on the whole batch, by applying it and its weight gradient to unit images."""
+    """F and K of a layer on the whole batch, by applying it and its weight gradient to unit images."""
     convolution = replace(case.architecture.layers[layer], bias=False)
     weight, shape = case.parameters[f"{layer}/weight"], case.architecture.shapes[layer]
     count = int(np.prod(shape))
@@ -188,12 +189,12 @@ def vanishes(matrix, vector):
     return bool(np.abs(matrix @ vector.reshape(-1)).max(initial=0.0) <= 2.0**-30 * scale)
 
 
-@theorem.hypothesis("W v = 0")
+@theorem.hypothesis("F v = 0")
 def keeps_the_output_of_the_layer(case):
     return vanishes(equations(case)[0], direction(case))
 
 
-@theorem.hypothesis("K(D) v = 0")
+@theorem.hypothesis("K v = 0")
 def keeps_the_weight_gradient(case):
     return vanishes(equations(case)[1], direction(case))
 
@@ -265,7 +266,7 @@ def shared_weights():
     t = sympy.Symbol("t")
     maps = [sympy.Matrix(2, 2, sympy.symbols(f"m{k}_:4")) for k in range(2)]
     weight = w[0] * maps[0] + w[1] * maps[1]
-    yield identity("z(x + tv) = z(x) + t W v", weight * (x + t * v), weight * x + t * (weight * v))
+    yield identity("z(x + tv) = z(x) + t F v", weight * (x + t * v), weight * x + t * (weight * v))
     z = weight * x
     above = sympy.Function("Lambda")
     loss = above(z[0], z[1])
@@ -298,12 +299,12 @@ def linear_case(weight, head, inputs, kept):
     return Case(architecture, Parameters(architecture, values), inputs[None], labels, kept, np.ones(4), 1.0)
 
 
-@theorem.without("W v = 0")
+@theorem.without("F v = 0")
 def two_pixels_of_equal_sensitivity():
     return linear_case([1], [1, 1], [[[1, 0]]], "gradient")
 
 
-@theorem.without("K(D) v = 0")
+@theorem.without("K v = 0")
 def two_channels_of_equal_weight():
     return linear_case([1, 1], [1], [[[1]], [[0]]], "forward")
 
@@ -336,7 +337,7 @@ def along_the_null_space_of_the_gradient(draw):
 
 @theorem.false_twin(
     "the gradient equations alone suffice",
-    without=("W v = 0",),
+    without=("F v = 0",),
     instances=along_the_null_space_of_the_gradient,
     arithmetics=(RATIONAL,),
 )
@@ -350,7 +351,7 @@ def along_the_null_space_of_the_layer(draw):
 
 @theorem.false_twin(
     "the forward equations alone suffice",
-    without=("K(D) v = 0",),
+    without=("K v = 0",),
     instances=along_the_null_space_of_the_layer,
     arithmetics=(RATIONAL,),
 )
@@ -364,7 +365,7 @@ def keeping_active_units(draw):
 
 @theorem.false_twin(
     "units that ReLU has switched off at x need not keep their pre-activation, however large t is",
-    without=("W v = 0",),
+    without=("F v = 0",),
     instances=keeping_active_units,
     arithmetics=(RATIONAL,),
 )

@@ -1,4 +1,4 @@
-r"""A linear layer with bias gives its input away.
+r"""A linear layer with bias gives its input away, wherever one of its units has a sensitivity.
 
 Somewhere in a network a linear layer computes z = W x + b from its input x, and a loss L is taken of one sample; what
 follows the layer is arbitrary. If ∂L/∂z_j ≠ 0 for some unit j, then x is row j of ∂L/∂W divided by entry j of ∂L/∂b,

@@ -281,7 +281,19 @@ def degree_count():
         (d_x - d_h) * second,
     )
     yield identity("L layers: D_l = l solves D_{l+1} = D_l + 1, D_0 = 0", (level + 1) - level, 1)
-    yield identity("scaling: d/dt t^D at t = 1 is D", sympy.diff(t**D, t).subs(t, 1), D)
+    scale = sympy.Symbol("t", positive=True)
+    yield identity("f(x; tθ): a layer without bias", (scale * W) * (scale**D * h), scale ** (D + 1) * (W * h))
+    yield identity("f(x; tθ): a layer with bias, D = 0", (scale * W) * h + scale * b, scale * (W * h + b))
+    yield identity(
+        "f(x; tθ): an activation, whose slope t^D > 0 does not change", s * (scale**D * z), scale**D * (s * z)
+    )
+    yield identity("f(x; tθ): a power", (scale**D * positive) ** p, scale ** (p * D) * positive**p)
+    yield identity(
+        "f(x; tθ): pooling and branches of one degree",
+        pooled.subs({first: scale**D * first, second: scale**D * second}, simultaneous=True),
+        scale**D * pooled,
+    )
+    yield identity("and both agree: d/dt t^D at t = 1 is D", sympy.diff(t**D, t).subs(t, 1), D)
     yield from three_layers(sympy)
 
 

@@ -46,13 +46,18 @@ from provable.theorems.strategies.decompositions import (
 theorem = Theorem(
     statement=r"""If the u_i are linearly independent, the v_i are linearly independent and the w_i are nonzero and pairwise
     linearly independent, then T = \sum_{i \le r} u_i \otimes v_i \otimes w_i has rank r, its decomposition into r terms is
-    unique, and T(\cdot,\cdot,a) T(\cdot,\cdot,b)^+ has the eigenvalues (w_i \cdot a)/(w_i \cdot b) for generic a, b.""",
+    unique up to their order, and for generic a, b the matrix T(\cdot,\cdot,a) T(\cdot,\cdot,b)^+ has the eigenvectors u_i
+    with the eigenvalues (w_i \cdot a)/(w_i \cdot b).""",
     source=Source("Leurgans, Ross, Abel, SIAM J. Matrix Anal. Appl. 14 (1993)", note="wording second-hand"),
     expected="proved",
     does_not_say="how stable the algorithm is: a pencil can be far worse conditioned than the decomposition",
 )
 
-FIRST, SECOND, THIRD = "independent first factor", "independent second factor", "pairwise independent third factor"
+FIRST, SECOND, THIRD = (
+    "independent first factor",
+    "independent second factor",
+    "nonzero, pairwise independent third factor",
+)
 
 
 @theorem.instances

@@ -1,6 +1,6 @@
 r"""Kruskal's condition makes the decomposition of a third-order tensor unique.
 
-Let k_A be the largest k such that every k columns of A are independent. If k_A + k_B + k_C ≥ 2r + 2, then the terms of
+Let k_A be the largest k such that every k of the r columns of A are independent. If k_A + k_B + k_C ≥ 2r + 2, then the terms of
 T = Σ_{i≤r} a_i ⊗ b_i ⊗ c_i are determined by T: every decomposition into r terms has the same ones. Moreover no infinitesimal
 change of the factors leaves T unchanged, other than moving scalars within a term: the derivative of (A, B, C) ↦ T has rank
 r(I + J + K − 2).
@@ -48,7 +48,7 @@ from provable.theorems.strategies.decompositions import (
 )
 
 theorem = Theorem(
-    statement=r"""If k_A + k_B + k_C \ge 2r + 2 for the k-ranks of A, B and C, then
+    statement=r"""If k_A + k_B + k_C \ge 2r + 2 for the k-ranks of A (I \times r), B (J \times r) and C (K \times r), then
     T = \sum_{i \le r} a_i \otimes b_i \otimes c_i has only this decomposition into r terms, up to their order and scalars
     within them; and the derivative of (A, B, C) \mapsto T has rank r (I + J + K - 2).""",
     source=Source("Kruskal, Linear Algebra Appl. 18 (1977)", "Theorem 4a", "the infinitesimal part is derived here"),

@@ -44,7 +44,7 @@ theorem = Theorem(
     weights.""",
     source=Source("arXiv:2206.07758", "Theorem 3.1", "the KKT conditions from memory; balance is derived here"),
     expected="proved",
-    does_not_say="anything about points that training has not brought to stationarity: their balance is that of the start",
+    does_not_say="anything about points that are not stationary, such as those where training has been stopped early",
 )
 
 HOMOGENEOUS, STATIONARY = "homogeneous chain", "stationarity"

@@ -1,11 +1,11 @@
-"""The gradient of the first layer spans the batch if and only if the sensitivities are independent.
+"""The first layer's gradient spans the batch if and only if the combined sensitivities of the batch are independent.
 
-A dense first layer z = Wx + b receives the data; what comes after it, the loss included, is any differentiable function.
-The gradient of the batch loss is dL/dW = Δ X, where row i of X (B × d) is the sample x_i and column i of Δ (m × B) is its
-sensitivity δ_i = ∂ℓ_i/∂z. So its rows lie in the span of the batch, always. Write the batch in terms of independent points
-b_1, …, b_k that span it, x_i = Σ_l R_il b_l (for independent samples b = x and R = 1). The rows fill the span if and only if
-the k combined sensitivities Σ_i R_il δ_i are independent; for independent samples these are the δ_i themselves, and for
-f(x) = aᵀσ(Wx) they are r_i·(a ⊙ σ'(Wx_i)).
+A dense first layer z = Wx + b receives the data; what comes after it, the loss of a sample included, is any differentiable
+function of z, and the batch loss is the sum of the losses ℓ_i of the samples. Its gradient is dL/dW = Δ X, where row i of X
+(B × d) is the sample x_i and column i of Δ (m × B) is its sensitivity δ_i = ∂ℓ_i/∂z. So its rows lie in the span of the
+batch, always. Write the batch in terms of independent points b_1, …, b_k that span it, x_i = Σ_l R_il b_l (for independent
+samples b = x and R = 1). The rows fill the span if and only if the k combined sensitivities Σ_i R_il δ_i are independent;
+for independent samples these are the δ_i themselves, and for f(x) = aᵀσ(Wx) they are r_i·(a ⊙ σ'(Wx_i)) with r_i = ∂ℓ_i/∂f.
 
 For dependent samples independence of the δ_i is still sufficient, but no longer necessary.
 
@@ -40,11 +40,13 @@ from provable.theorems.strategies import (
 )
 
 theorem = Theorem(
-    statement=r"""Let $z = Wx + b$ be the first layer of a network, $x_i = \sum_l R_{il} b_l$ a batch with
-    $b_1, \dots, b_k$ linearly independent and $R$ of rank $k$, and $\delta_i = \partial\ell_i/\partial z$. Then
+    statement=r"""Let $z = Wx + b$ be the first layer of a network and $L = \sum_i \ell_i$ the sum of the samples' losses.
+    Let $x_i = \sum_l R_{il} b_l$ be a batch with $b_1, \dots, b_k$ linearly independent and $R$ of rank $k$, and
+    $\delta_i = \partial\ell_i/\partial z$. Then
     $\partial L/\partial W = \sum_i \delta_i x_i^T$, its row space lies in $\mathrm{span}\{x_i\}$, and it equals the
     span if and only if the $k$ vectors $\sum_i R_{il}\delta_i$ are linearly independent. If the $x_i$ themselves are
-    independent, these are the $\delta_i$; for $f(x) = a^T\sigma(Wx)$, $\delta_i = r_i\,(a \odot \sigma'(Wx_i))$.""",
+    independent, these are the $\delta_i$; for $f(x) = a^T\sigma(Wx)$, $\delta_i = r_i\,(a \odot \sigma'(Wx_i))$ with
+    $r_i = \partial\ell_i/\partial f$.""",
     source=Source("derived", note="used against the span estimate of Wang, Lee, Lei, arXiv:2212.03714v3, Section 4"),
     expected="proved",
     does_not_say="nothing is said of how well conditioned the row space is",
@@ -65,46 +67,62 @@ class Batch:
         return self.mixing @ self.basis
 
 
-@st.composite
-def batches(draw, activations: tuple[Any, ...], losses: tuple[str, ...], *, max_hidden=2, readable=None, outputs=None):
-    size, dimension = draw(st.integers(1, 2)), draw(st.integers(2, 3))
-    loss = draw(st.sampled_from(losses))
-    outputs = {"logistic": 1, "cross_entropy": 2}.get(loss, outputs) or draw(st.integers(1, 2))
+def draw_network(draw, activations, loss, max_hidden, outputs, biases):
     layers = []
     for _ in range(draw(st.integers(1, max_hidden))):
-        bias = False if readable else draw(st.booleans())
-        layers += [Linear(draw(st.integers(1, 3)), bias=bias), draw(st.sampled_from(activations))]
-    network = Architecture("drawn", (dimension,), (*layers, Linear(outputs, bias=False)), loss)
-    if readable:  # one draw for all parameters shrinks faster than one for each array
-        theta = Parameters.from_vector(network, draw(readable_arrays((network.parameter_count,))))
-    else:
-        theta = draw(parameters(network))
-    count = size + draw(st.integers(0, 2))
+        layers += [Linear(draw(st.integers(1, 3)), bias=draw(biases)), draw(st.sampled_from(activations))]
+    return Architecture("drawn", (draw(st.integers(2, 3)),), (*layers, Linear(outputs, bias=False)), loss)
+
+
+@st.composite
+def batches(draw, activations: tuple[Any, ...], losses: tuple[str, ...]):
+    size, loss = draw(st.integers(1, 2)), draw(st.sampled_from(losses))
+    outputs = {"logistic": 1, "cross_entropy": 2}.get(loss) or draw(st.integers(1, 2))
+    network = draw_network(draw, activations, loss, 2, outputs, st.booleans())
+    theta, count = draw(parameters(network)), size + draw(st.integers(0, 2))
     mixing = np.eye(count, size)
-    mixing[size:] = draw(readable_arrays((count - size, size), nonzero=bool(readable)))
-    basis = draw(readable_arrays((size, dimension)) if readable else arrays((size, dimension)))
-    if loss == "squared":  # labels that leave readable residuals, so that some vanish and some cancel
-        labels = forward(network, theta, mixing @ basis) - draw(readable_arrays((count, outputs)))
-    else:
-        choices = (1.0, -1.0) if loss == "logistic" else (0, 1)
-        labels = np.array(draw(st.lists(st.sampled_from(choices), min_size=count, max_size=count)))
+    mixing[size:] = draw(readable_arrays((count - size, size)))
+    basis = draw(arrays((size, *network.input_shape)))
+    if loss == "squared":
+        return readable_residuals(theta, basis, mixing, draw(readable_arrays((count, outputs))))
+    choices = (1.0, -1.0) if loss == "logistic" else (0, 1)
+    labels = np.array(draw(st.lists(st.sampled_from(choices), min_size=count, max_size=count)))
     return Batch(theta, basis, mixing, labels)
+
+
+@st.composite
+def readable_batches(draw, *, outputs=None):
+    """One hidden layer of ReLUs; all numbers come from one choice, which shrinks fast."""
+    outputs = outputs or draw(st.integers(1, 2))
+    network = draw_network(draw, (ReLU(),), "squared", 1, outputs, st.just(False))
+    size, dimension = draw(st.integers(1, 2)), network.input_size
+    count = size + draw(st.integers(0, 2))
+    sizes = [network.parameter_count, size * dimension, (count - size) * size, count * outputs]
+    numbers = draw(readable_arrays((sum(sizes),)))
+    theta, basis, mixing, labels = np.split(numbers, np.cumsum(sizes)[:-1])
+    mixing = np.vstack([np.eye(size), np.where(mixing == 0, 1.0, mixing).reshape(count - size, size)])
+    return readable_residuals(Parameters.from_vector(network, theta), basis.reshape(size, dimension), mixing, labels)
+
+
+def readable_residuals(theta, basis, mixing, residuals):
+    """Labels that leave these residuals, so that some vanish and some cancel."""
+    outputs = forward(theta.architecture, theta, mixing @ basis)
+    return Batch(theta, basis, mixing, outputs - residuals.reshape(outputs.shape))
 
 
 EXACT_ACTIVATIONS = (*PIECEWISE_LINEAR_ACTIVATIONS, Polynomial((0.0, 1.0, 0.5)))
 exact_batches = batches(EXACT_ACTIVATIONS, ("squared",))
-small_batches = batches(PIECEWISE_LINEAR_ACTIVATIONS[:1], ("squared",), max_hidden=1, readable=True)
+small_batches = readable_batches()
 smooth_batches = batches(SMOOTH_ACTIVATIONS, ("squared", "logistic", "cross_entropy"))
 
 
 def cancelling_batches(draw):
     """One output, points that occur twice, residuals ±1: sensitivities that cancel are common."""
-    batch = draw(batches(PIECEWISE_LINEAR_ACTIVATIONS[:1], ("squared",), max_hidden=1, readable=True, outputs=1))
+    batch = draw(readable_batches(outputs=1))
     size, repeated = len(batch.basis), draw(st.integers(0, 1))
     mixing = np.vstack([np.eye(size), np.eye(size)[: 1 + repeated]])
     signs = draw(st.lists(st.sampled_from((1.0, -1.0)), min_size=4, max_size=4))
-    outputs = forward(batch.parameters.architecture, batch.parameters, mixing @ batch.basis)
-    return Batch(batch.parameters, batch.basis, mixing, outputs - np.array(signs)[: len(mixing), None])
+    return readable_residuals(batch.parameters, batch.basis, mixing, np.array(signs)[: len(mixing)])
 
 
 theorem.instances(st.one_of(exact_batches, small_batches, exact_batches, smooth_batches))

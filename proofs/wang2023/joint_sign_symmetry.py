@@ -31,6 +31,7 @@ from provable.architectures import (
     Identity,
     LeakyReLU,
     Linear,
+    MaxPool2d,
     Polynomial,
     ReLU,
     Sigmoid,
@@ -50,6 +51,7 @@ theorem = Theorem(
     expected="proved",
 )
 
+ODD_LAYERS = "only linear, convolution, average pooling and flattening layers and odd activations"
 ODD = (Tanh(), Erf(), Identity(), Polynomial((0.0, 1.0, 0.0, -0.25)))
 
 
@@ -76,10 +78,15 @@ def negated(array, samples):
 
 
 @st.composite
-def flips(draw, *, activations=ODD, bias=False, joint=True):
+def flips(draw, *, activations=ODD, bias=False, joint=True, convolutional=None):
     loss = draw(st.sampled_from(("squared", "squared", "logistic")))
     outputs = 1 if loss == "logistic" else draw(st.integers(1, 2))
-    network = draw(architectures(activations=activations, bias=bias, outputs=outputs, loss=loss, max_width=3))
+    shape = {"outputs": outputs, "max_width": 3, "convolutional": convolutional}
+    network = draw(architectures(activations=activations, bias=bias, loss=loss, **shape))
+    if isinstance(network.layers[0], Conv2d) and draw(st.booleans()):
+        kernel = tuple(min(2, side) for side in network.shapes[1][1:])
+        layers = (*network.layers[:2], AvgPool2d(kernel, 1), *network.layers[2:])
+        network = Architecture("drawn", network.input_shape, layers, loss)
     count = draw(st.integers(1, 3))
     samples = tuple(sorted(draw(st.sets(st.integers(0, count - 1), min_size=1))))
     signs = st.lists(st.sampled_from((1.0, -1.0)), min_size=count, max_size=count).map(np.array)
@@ -91,7 +98,7 @@ def flips(draw, *, activations=ODD, bias=False, joint=True):
 theorem.instances(flips())
 
 
-@theorem.hypothesis("the activations are odd")
+@theorem.hypothesis(ODD_LAYERS)
 def odd_activations(flip):
     for layer in flip.parameters.architecture.layers:
         if isinstance(layer, Polynomial):
@@ -175,7 +182,7 @@ def dense(activation, weights, biases=None):
     return Parameters(network, values)
 
 
-@theorem.without("the activations are odd")
+@theorem.without(ODD_LAYERS)
 def rectified_units():
     return Flip(dense(ReLU(), [[[1]], [[1]]]), np.array([[1.0]]), np.array([[2.0]]), (0,), (0,))
 
@@ -194,7 +201,7 @@ def the_sample_alone():
 @theorem.false_twin(
     "the sample may change sign alone",
     without=("a label changes sign exactly when its sample does",),
-    instances=flips(joint=False),
+    instances=flips(joint=False, convolutional=False),
 )
 def sample_alone(flip):
     return same_gradient(flip)
@@ -207,10 +214,26 @@ def with_biases(flip):
 
 @theorem.false_twin(
     "it is enough that the activations vanish at zero",
-    without=("the activations are odd",),
-    instances=flips(activations=(LeakyReLU(0.25), ReLU(), Polynomial((0.0, 1.0, 0.25)))),
+    without=(ODD_LAYERS,),
+    instances=flips(activations=(LeakyReLU(0.25), ReLU(), Polynomial((0.0, 1.0, 0.25))), convolutional=False),
 )
 def vanishing_at_zero(flip):
+    return same_gradient(flip)
+
+
+@st.composite
+def pooled_pairs(draw):
+    """A linear model behind max pooling over pairs of pixels; all numbers come from one choice, which shrinks fast."""
+    pairs = draw(st.integers(1, 2))
+    layers = (MaxPool2d((1, 2)), Flatten(), Linear(1, bias=False))
+    network = Architecture("pooled", (1, 1, 2 * pairs), layers, "squared")
+    inputs, weight, label = np.split(draw(readable_arrays((3 * pairs + 1,))), [2 * pairs, 3 * pairs])
+    theta = Parameters.from_vector(network, weight)
+    return Flip(theta, inputs.reshape(1, 1, 1, -1), label[None], (0,), (0,))
+
+
+@theorem.false_twin("max pooling does as well as average pooling", without=(ODD_LAYERS,), instances=pooled_pairs())
+def max_pooling(flip):
     return same_gradient(flip)
 
 
@@ -226,7 +249,7 @@ def sigmoid_batches(draw):
 
 @theorem.false_twin(
     "a constant plus an odd function does as well if labels are reflected at the output's midpoint",
-    without=("the activations are odd",),
+    without=(ODD_LAYERS,),
     instances=sigmoid_batches(),
     arithmetics=(FLOAT64, BALL),
 )

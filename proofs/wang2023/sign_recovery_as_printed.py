@@ -17,7 +17,8 @@ Notes
 The content of Theorem 5.1 and Assumption 5.1 was read in arXiv:2212.03714v3 (AISTATS 2023, proceedings version) and is
 restated here in our words. Gradients are compared exactly and for every odd differentiable σ at once: for different |z|,
 σ(|z|) and σ'(|z|) are independent symbols, σ(z) = sign(z)σ(|z|), and gradients that agree as polynomials in them are equal.
-Weights are generic, so that no coincidence of theirs takes part: every unit sees every point, at different distances.
+Weights are generic, so that no coincidence of theirs takes part: every unit sees every point, at different distances. Each
+symbol then belongs to one unit and one line, so that gradients which agree at one such W agree at every W.
 That tanh satisfies the assumption is decided by outward-rounded quadrature: E tanh''' = E[tanh(Z)(Z³ - 3Z)] with a bound on
 the tails; E tanh'' = E tanh'''' = 0, since these are odd functions. The letter of B ≤ d^{1/4}, without hidden logarithms, is
 kept.

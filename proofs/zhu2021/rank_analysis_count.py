@@ -12,14 +12,15 @@ rank 8. The second layer of the authors' own CNN6-d (12 → 20 channels, 3×3, s
 Notes
 -----
 .. math:: |x| - |W| - |z| < 0 \;\not\Rightarrow\; \operatorname{rank} U = |x|, \qquad
-          \operatorname{rank} U \le \operatorname{rank} W + \operatorname{rank} K - q .
+          \operatorname{rank} U \le \operatorname{rank} F + \operatorname{rank} K - q .
 
 Source: Zhu and Blaschko, R-GAP, arXiv:2010.07733, rank analysis. The paper's wording was not read. The count and its
 reading as "negative means full recovery" are reconstructed from the figure on the authors' page, which states such
 differences for whole networks, and from the layer systems in their code; the paper may make reservations. The figure also
 subtracts "virtual" constraints |V|, which are absent in a first layer; the layers below are first layers.
 
-"General position" means here: the rank at the drawn integers is that at an independent random point modulo 2⁶¹ - 1, so no
+The refutation grants more than the count asks for: every pixel is seen by a window, so that no unknown is missing from all
+equations. "General position" means here: the rank at the drawn integers is that at an independent random point modulo 2⁶¹ - 1, so no
 counterexample is a coincidence of its numbers. The sensitivities D come from a network with leaky ReLU, one output and no
 bias, as in R-GAP; only their direction matters, so the squared loss serves for any.
 """
@@ -178,7 +179,7 @@ def cnn6_d():
     # Rows and columns split into even pixels, seen through lag 1, and odd ones, seen through lags 0 and 2.
     classes = [(lags * other, pixels * more) for lags, pixels in ((1, 9), (2, 8)) for other, more in ((1, 9), (2, 8))]
     of_gradient = system.in_channels * sum(min(system.out_channels * lags, pixels) for lags, pixels in classes)
-    yield fact("rank W <= |z| = 1620 and rank K <= 12 (20 + 40 + 40 + 64) = 1968", of_gradient == 1968)
+    yield fact("rank F <= |z| = 1620 and rank K <= 12 (20 + 40 + 40 + 64) = 1968", of_gradient == 1968)
     weight, sensitivity = witness(system, 0)
     block = system.gradient_block(sensitivity).reshape(system.out_channels, len(system.lags()), system.pixels)
     kernels = modular(weight.reshape(-1, len(system.lags())))

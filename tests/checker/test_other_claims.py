@@ -306,3 +306,48 @@ def test_the_exact_arithmetic_of_factors_is_that_of_floats() -> None:
     assert isinstance(made, Certificate)
     assert verdict(made)
     assert RATIONAL.convert(third)[0, 0] == 1
+
+
+def _uniqueness(factors, condition):
+    """A certificate written by hand, with entries as texts of rationals."""
+    data = {"factors": factors, "condition": condition}
+    return json.loads(Certificate("cp-uniqueness", data, data_sha256(data), {}).to_json())
+
+
+EYE = [["1", "0"], ["0", "1"]]
+
+
+@pytest.mark.parametrize(
+    ("third", "valid"),
+    [
+        ([["1/2", "1/3"]], False),  # one row: all columns are parallel
+        ([["1/2", "1/3"], ["1/2", "1/2"]], True),
+        ([["1/2", "1/3"], ["3/2", "1"]], False),  # parallel, which the numerators alone hide
+        ([["1/2", "1/3"], ["1/3", "1/2"]], True),
+        ([["0", "1"], ["0", "1"]], False),  # a zero column
+        ([["1", "0"], ["1", "0"]], False),
+    ],
+)
+def test_jennrichs_condition_looks_at_fractions_and_zero_columns(third, valid):
+    assert check(_uniqueness([EYE, EYE, third], "jennrich")).valid == valid
+
+
+def test_one_term_is_unique_unless_it_vanishes():
+    assert check(_uniqueness([[["1"]], [["1"]], [["1/2"]]], "jennrich")).valid
+    assert not check(_uniqueness([[["1"]], [["1"]], [["0"]]], "jennrich")).valid
+    assert not check(_uniqueness([[["1"]], [["1"]], [["1"]]], "kruskal")).valid
+
+
+@pytest.mark.parametrize(
+    ("factor", "k_rank"),
+    [
+        ([["1", "0", "1"], ["0", "1", "1"]], 2),  # three vectors of a plane, no two parallel
+        ([["1", "0", "2"], ["0", "1", "0"]], 1),  # the first and the last are parallel
+        ([["1", "0", "0"], ["0", "1", "0"]], 0),  # a zero column
+    ],
+)
+def test_kruskals_sum_counts_the_k_rank_and_not_the_rank(factor, k_rank):
+    full = [["1", "0", "0"], ["0", "1", "0"], ["0", "0", "1"]]
+    # Two factors of k-rank 3 need 2 more for 2·3 + 2 = 8; all three factors above have rank 2.
+    for order in ([full, full, factor], [full, factor, full], [factor, full, full]):
+        assert check(_uniqueness(order, "kruskal")).valid == (6 + k_rank >= 8)
