@@ -1,10 +1,11 @@
 r"""The null space of the first layer's system is invisible to every gradient.
 
 Let the first layer be a convolution or linear layer, through which alone the network sees its input. Let F be the matrix of
-x -> W P(x), K that of x -> P(x) Dᵀ with the sensitivities D of the layer's output at a batch x, and U = [F; K]. If F v = 0 and
-K v = 0, that is v ∈ null(U), then for every t the batch x + t v has the same outputs, the same loss and the same gradient
-with respect to every parameter of every layer, whatever the activations, the layers above and the loss are. (A linear layer is a 1×1 convolution on a 1×1 image.) So |x| - rank U is a lower bound on the
-dimension of what the gradient leaves open, not only near x, and what an attack returns along null(U) comes from its prior.
+x -> W P(x), K that of x -> P(x) Dᵀ with the sensitivities D of the layer's output at a batch x, and U = [F; K]. If F v = 0
+and K v = 0, that is v ∈ null(U), then for every t the batch x + t v has the same outputs, the same loss and the same
+gradient with respect to every parameter of every layer, whatever the activations, the layers above and the loss are. (A
+linear layer is a 1×1 convolution on a 1×1 image.) So |x| - rank U is a lower bound on the dimension of what the gradient
+leaves open, not only near x, and what an attack returns along null(U) comes from its prior.
 
 Notes
 -----
@@ -37,9 +38,9 @@ from provable.theorems import FLOAT64, RATIONAL, Source, Theorem, equal, holds, 
 from provable.theorems.strategies import gaussian_arrays, readable_arrays
 
 theorem = Theorem(
-    statement=r"""Let a network see its input through one convolution or linear layer Z = WP(x), with D = dL/dZ at a batch x. If
-    F v = 0 and K v = 0 for the matrices F of x -> WP(x) and K of x -> P(x)D^T, then x + tv has the outputs and all parameter
-    gradients of x, for every t, every network above the layer and every loss.""",
+    statement=r"""Let a network see its input through one convolution or linear layer Z = WP(x), with D = dL/dZ at a batch x.
+    If F v = 0 and K v = 0 for the matrices F of x -> WP(x) and K of x -> P(x)D^T, then x + tv has the outputs and all
+    parameter gradients of x, for every t, every network above the layer and every loss.""",
     source=Source("derived", "", "the layer system is that of arXiv:2010.07733 and arXiv:2111.10178"),
     expected="proved",
     does_not_say="nothing about null spaces of inner layers, and no upper bound on what the gradient leaves open",

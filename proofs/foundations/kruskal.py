@@ -1,9 +1,9 @@
 r"""Kruskal's condition makes the decomposition of a third-order tensor unique.
 
-Let k_A be the largest k such that every k of the r columns of A are independent. If k_A + k_B + k_C ≥ 2r + 2, then the terms of
-T = Σ_{i≤r} a_i ⊗ b_i ⊗ c_i are determined by T: every decomposition into r terms has the same ones. Moreover no infinitesimal
-change of the factors leaves T unchanged, other than moving scalars within a term: the derivative of (A, B, C) ↦ T has rank
-r(I + J + K − 2).
+Let k_A be the largest k such that every k of the r columns of A are independent. If k_A + k_B + k_C ≥ 2r + 2, then the terms
+of T = Σ_{i≤r} a_i ⊗ b_i ⊗ c_i are determined by T: every decomposition into r terms has the same ones. Moreover no
+infinitesimal change of the factors leaves T unchanged, other than moving scalars within a term: the derivative of (A, B, C)
+↦ T has rank r(I + J + K − 2).
 
 Notes
 -----
