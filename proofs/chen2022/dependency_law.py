@@ -44,10 +44,10 @@ from provable.theorems.strategies import readable_arrays
 
 theorem = Theorem(
     statement=r"""For a convolution Z = WP with the kernel W as a matrix, patches P = P(x), D = dL/dZ and G = dL/dW = DP^T:
-    WG^T = ZD^T for every input; so the layer system U = [F; K], of the matrices F of x -> WP and K of x -> PD^T, has rank U
-    <= rank F + rank K - dim span{sum_p D_{o'}(p) F_(o,p)} for the rows F_(o,p) of F and the entries D_{o'}(p) of D; and on
-    unrestricted patch matrices, with a entries per patch and b positions of all samples together, its rank is exactly a r_D
-    + b r_W - r_W r_D for r_W = rank W and r_D = rank D.""",
+    WG^T = ZD^T for every input; so the layer system U = [F; K], of the matrices F of x -> WP and K of x -> PD^T, has
+    rank U <= rank F + rank K - dim span{sum_p D_{o'}(p) F_(o,p)} for the rows F_(o,p) of F and the entries D_{o'}(p) of D;
+    and on unrestricted patch matrices, with a entries per patch and b positions of all samples together, its rank is
+    exactly a r_D + b r_W - r_W r_D for r_W = rank W and r_D = rank D.""",
     source=Source(
         "derived",
         "",

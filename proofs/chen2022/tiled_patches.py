@@ -7,8 +7,8 @@ pre-activation and sensitivity D_i, whose weight gradients are summed, the layer
     (a - r_W) (B u v - r_D)
 
 exactly, for every weight and every D: a = C_in k_h k_w entries per patch, u v positions, r_W the rank of the (C_out, a)
-weight matrix and r_D the rank of the (C_out, B u v) matrix [D_1 … D_B]. For W and D in general position that is (a - C_out)₊
-(B u v - C_out)₊. A linear layer with one sample is determined if and only if D ≠ 0 or W has rank a.
+weight matrix and r_D the rank of the (C_out, B u v) matrix [D_1 … D_B]. For W and D in general position that is
+(a - C_out)₊ (B u v - C_out)₊. A linear layer with one sample is determined if and only if D ≠ 0 or W has rank a.
 
 Notes
 -----
@@ -37,8 +37,8 @@ from provable.theorems.strategies import readable_arrays
 theorem = Theorem(
     statement=r"""For a convolution with kernel = stride, no padding and a stride that divides the sides, let a be the number
     of entries of a patch and u x v that of positions. For all kernels W, as matrices with a columns, and sensitivities D_i,
-    with u v columns, the layer system of B samples with summed weight gradients has nullity (a - rank W)(B u v - rank [D_1
-    ... D_B]).""",
+    with u v columns, the layer system of B samples with summed weight gradients has nullity
+    (a - rank W)(B u v - rank [D_1 ... D_B]).""",
     source=Source("derived", "", "the layer system is that of arXiv:2010.07733 and arXiv:2111.10178"),
     expected="proved",
 )

@@ -47,9 +47,9 @@ from provable.theorems.strategies import (
 
 theorem = Theorem(
     statement=r"""For every network f with C outputs and a gradient in \theta (at a kink, any one choice of it), finite
-    signed measures \mu = \sum_j c_j \delta_{x_j}, \nu = \sum_j d_j \delta_{z_j} with coefficients in R^C: \|\Phi_\theta
-    \mu\|^2 = c^T K(X, X) c and \langle \Phi_\theta \mu, \Phi_\theta \nu \rangle = c^T K(X, Z) d, where K_{(i,k),(j,l)} =
-    \langle \nabla_\theta f_k(x_i), \nabla_\theta f_l(z_j) \rangle.""",
+    signed measures \mu = \sum_j c_j \delta_{x_j}, \nu = \sum_j d_j \delta_{z_j} with coefficients in R^C:
+    \|\Phi_\theta \mu\|^2 = c^T K(X, X) c and \langle \Phi_\theta \mu, \Phi_\theta \nu \rangle = c^T K(X, Z) d, where
+    K_{(i,k),(j,l)} = \langle \nabla_\theta f_k(x_i), \nabla_\theta f_l(z_j) \rangle.""",
     source=Source("derived", note="standard; bilinearity of the tangent embedding"),
     expected="proved",
     does_not_say="nothing about a kernel at other parameters or about the limit of infinite width",

@@ -20,9 +20,10 @@ differences for whole networks, and from the layer systems in their code; the pa
 subtracts "virtual" constraints |V|, which are absent in a first layer; the layers below are first layers.
 
 The refutation grants more than the count asks for: every pixel is seen by a window, so that no unknown is missing from all
-equations. "General position" means here: the rank at the drawn integers is that at an independent random point modulo 2⁶¹ -
-1, so no counterexample is a coincidence of its numbers. The sensitivities D come from a network with leaky ReLU, one output
-and no bias, as in R-GAP; only their direction matters, so the squared loss serves for any."""
+equations. "General position" means here: the rank at the drawn integers is that at an independent random point modulo
+2⁶¹ - 1, so no counterexample is a coincidence of its numbers. The sensitivities D come from a network with leaky ReLU, one
+output and no bias, as in R-GAP; only their direction matters, so the squared loss serves for any.
+"""
 
 from dataclasses import dataclass
 
