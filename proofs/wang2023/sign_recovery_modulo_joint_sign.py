@@ -1,4 +1,4 @@
-"""Moments of an odd network determine samples and residuals at most up to joint signs, and under three conditions they do.
+"""Moments of an odd network determine samples and residuals at most up to joint signs, and under conditions they do.
 
 The corrected form of Theorem 5.1 of Wang, Lee and Lei. Let σ be odd with finite a_k(s) = E[σ(sZ) He_k(Z)], let the samples
 x_i = s_i u_i (s_i > 0, ‖u_i‖ = 1) be linearly independent and their residuals r_i nonzero. The population moments of the
@@ -6,7 +6,8 @@ gradient of the output weights, g(w) = Σ_i r_i σ(w·x_i) with w ~ N(0, I), are
 They do not change when some pairs (x_i, r_i) change sign. If a_3 does not vanish at the norms, M_1 and M_3 determine the
 lines through the x_i and, for u_i or -u_i, the numbers r_i a_1(s_i) and r_i a_3(s_i). If it is known for each line which norm
 s_i its sample has (the set of norms is not enough), or if the ratio a_3/a_1 is injective (infinite where a_1 vanishes), the
-pairs (x_i, r_i) follow up to a joint sign, and with y_i = f(x_i) - r_i the labels as well.
+pairs (x_i, r_i) follow up to a joint sign, and with y_i = f(x_i) - r_i the labels as well. No other batch that meets these
+conditions, of whatever size, has the same moments; batches with dependent samples may have.
 
 The ratio is injective for αz + βz³ with αβ ≠ 0, where it is 6βs²/(α + 3βs²), and for erf, where it is -2s²/(1 + 2s²). For the
 cubic the moments need no limit: they are differences of the gradient at finitely many weights, so the claim below recovers
@@ -47,7 +48,7 @@ theorem = Theorem(
     moments $M_k = E[g(w)He_k(w)] = \sum_i r_ia_k(s_i)u_i^{\otimes k}$ are invariant under
     $(x_i, r_i) \mapsto (-x_i, -r_i)$ for any subset. If $a_3(s_i) \ne 0$, and if for each line $\mathbb{R}x_i$ the norm
     $s_i$ of its sample is known or $a_3/a_1$ is injective, as for $\alpha z + \beta z^3$ with $\alpha\beta \ne 0$ and for
-    erf, then $M_1$ and $M_3$ determine $\{\pm(x_i, r_i)\}$.""",
+    erf, then among the batches that meet these conditions $M_1$ and $M_3$ determine $\{\pm(x_i, r_i)\}$.""",
     source=Source(
         "Wang, Lee, Lei, arXiv:2212.03714v3", "Theorem 5.1, corrected", "derived here; the printed form was read"
     ),
