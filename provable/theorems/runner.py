@@ -66,10 +66,12 @@ def verify(
     Raises
     ------
     InputError
-        If an identifier is unknown, a file cannot be loaded, or the effort has no such name.
+        If an identifier is unknown, a file cannot be loaded, the effort has no such name, or `workers` is below one.
     """
     if effort not in EFFORTS:
         raise InputError(f"effort '{effort}' is unknown; quick, standard and deep are accepted")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers is {workers}; at least one worker is needed")
     names = select_theorems(ids)
     seed = rng if isinstance(rng, int) else int(np.random.default_rng(rng).integers(2**63))
     budget = EFFORTS[effort].budget_seconds if budget_seconds is None else budget_seconds
@@ -101,9 +103,9 @@ def verify(
                         progress(result)
 
     threads = [threading.Thread(target=work, args=(process,), daemon=True) for process in processes]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         for thread in threads:
             thread.join()
     except KeyboardInterrupt:
@@ -140,15 +142,22 @@ def select_theorems(ids: Sequence[str] | None) -> list[str]:
     chosen: list[str] = []
     for name in ids:
         if name.endswith(".py"):
-            if not Path(name).is_file():
+            if not _is_file(name):
                 raise InputError(f"{name}: there is no such file; a Python file that assigns `theorem` is accepted")
             matches = [name]
         else:
             matches = [name] if name in known else [each for each in known if each.startswith(name + ".")]
         if not matches:
-            registry.find(name)
+            registry.find(name)  # raises; a name that is not registered imports nothing
         chosen.extend(match for match in matches if match not in chosen)
     return chosen
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # for instance a name that is too long
+        return False
 
 
 class _Worker:
@@ -209,7 +218,7 @@ class _Worker:
         request = {"nonce": nonce, "theorem": name, "effort": effort.name, "seed": seed}
         line = self._exchange(request, budget)
         seconds = round(time.perf_counter() - start, 3)
-        reply = None if not line else _parse(line, nonce)
+        reply = None if not line else _parse(line, nonce, name)
         if reply is None or not trusted:
             self.close()
         if line is None:
@@ -224,7 +233,9 @@ class _Worker:
             result = Verification.from_dict(reply["verification"])
         except (TypeError, KeyError, ValueError):
             return _stopped(name, "its process answered out of turn", seconds)
-        return result if result.verdict in VERDICTS else _stopped(name, "its process answered out of turn", seconds)
+        if result.verdict not in VERDICTS or result.id != _identifier(name):
+            return _stopped(name, "its process answered out of turn", seconds)
+        return result
 
     def _start(self) -> bool:
         threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -254,8 +265,8 @@ class _Worker:
     def _receive(self, seconds: float) -> bytes | None:
         process = self.process
         assert process is not None and process.stdout is not None
-        descriptor, received, deadline = process.stdout.fileno(), b"", time.monotonic() + seconds
-        while b"\n" not in received and len(received) <= LONGEST_REPLY:
+        descriptor, received, deadline = process.stdout.fileno(), bytearray(), time.monotonic() + seconds
+        while len(received) <= LONGEST_REPLY:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 return None
@@ -268,30 +279,38 @@ class _Worker:
             if not part:
                 return b""
             received += part
-        return received
+            if b"\n" in part:  # bytes behind the line are for `_parse` to refuse
+                break
+        return bytes(received)
 
 
-def _parse(line: bytes, nonce: str) -> dict[str, Any] | None:
-    """Read a reply; None if it is anything but one JSON object that carries the nonce of the request."""
+def _parse(line: bytes, nonce: str, name: str) -> dict[str, Any] | None:
+    """Read a reply; None if it is anything but one JSON object with the nonce and the theorem of the request."""
     try:
         reply = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(reply, dict) or reply.get("nonce") != nonce or len(set(reply) & {"verification", "error"}) != 1:
+    if not isinstance(reply, dict) or len(reply.keys() & {"verification", "error"}) != 1:
+        return None
+    if (reply.get("nonce"), reply.get("theorem")) != (nonce, worker.printable(name)):
         return None
     return reply
+
+
+def _identifier(name: str) -> str:
+    return str(worker.printable(Path(name).stem if name.endswith(".py") else name))
 
 
 def _stopped(name: str, reason: str, seconds: float) -> Verification:
     """The verdict on a theorem that gave none. Nothing of its file is read here: that could hang as well."""
     return Verification(
-        id=Path(name).stem if name.endswith(".py") else name,
+        id=_identifier(name),
         title="",
         source="",
         statement="",
         expected=None,
         verdict=INCONCLUSIVE,
-        reason=f"{name}: {reason}",
+        reason=str(worker.printable(f"{name}: {reason}")),
         does_not_say=MEANING[INCONCLUSIVE],
         seconds=seconds,
     )

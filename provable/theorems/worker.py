@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import random
-import sys
+import signal
+import threading
+from collections.abc import Iterable
 from typing import TextIO
 
 import numpy as np
@@ -47,39 +50,74 @@ def answer(request: dict[str, object]) -> dict[str, object]:
         return {"error": " ".join(str(error).split())}
 
 
-def serve(requests: TextIO, answers: TextIO) -> None:
-    """Answer requests until there are no more, each with the nonce of its request.
+def serve(requests: Iterable[str], answers: TextIO) -> None:
+    """Answer requests until there are no more, each with the nonce and the theorem of its request.
 
     Parameters
     ----------
-    requests, answers : text streams
-        One JSON object per line each.
+    requests : iterable of str
+        One JSON object each.
+    answers : text stream
+        Gets one JSON object per line.
     """
     process = os.getpid()
     for line in requests:
         request = json.loads(line)
-        reply = {"nonce": request["nonce"], **answer(request)}
+        reply = {"nonce": request["nonce"], "theorem": request["theorem"], **answer(request)}
         if os.getpid() != process:
             os._exit(1)  # a theorem's file forked: the copy has no business here
-        answers.write(json.dumps(_printable(reply), allow_nan=False) + "\n")
+        answers.write(json.dumps(printable(reply), allow_nan=False) + "\n")
         answers.flush()
 
 
-def _printable(value: object) -> object:
-    """Replace what no terminal can print, such as half of a surrogate pair in a theorem's title."""
+def printable(value: object) -> object:
+    r"""Replace what no terminal can print, such as half of a surrogate pair in a theorem's title.
+
+    Parameters
+    ----------
+    value : object
+        A JSON value.
+
+    Returns
+    -------
+    object
+        The same with escapes such as ``\ud800`` for lone surrogates in its texts.
+    """
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {_printable(key): _printable(part) for key, part in value.items()}
+        return {printable(key): printable(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_printable(part) for part in value]
+        return [printable(part) for part in value]
     return value
 
 
+def _until_deserted(source: TextIO) -> Iterable[str]:
+    """Yield the lines of a stream; when it ends, kill the process and its group, whatever they are doing.
+
+    The stream ends when the process that asks is gone, however it ended. Nobody else would stop a theorem that hangs then,
+    since the session of a worker gets no signal from the terminal.
+    """
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in source:
+            lines.put(line)
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGKILL)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield lines.get()
+
+
 if __name__ == "__main__":
-    # What a theorem's file prints must not mix with the answers.
+    # What a theorem's file prints must not mix with the answers, and what it reads must not be the requests.
+    asked = os.fdopen(os.dup(0), encoding="utf-8")
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     channel.write(READY)
     channel.flush()
-    serve(sys.stdin, channel)
+    serve(_until_deserted(asked), channel)
