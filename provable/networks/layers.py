@@ -21,7 +21,7 @@ from provable.architectures.layers import (
 from provable.arithmetic import Array
 from provable.errors import UnsupportedError
 from provable.networks import activations
-from provable.networks.windows import first_maxima, fold, patches
+from provable.networks.windows import first_maxima, fold, patches, scatter
 
 
 def _unsupported(layer: Layer, path: str) -> UnsupportedError:
@@ -32,10 +32,24 @@ def _unsupported(layer: Layer, path: str) -> UnsupportedError:
     return UnsupportedError(f"layer {path} ({layer.type}): evaluating it needs an implementation of this layer type")
 
 
-def _columns(layer: Conv2d, images: Array) -> Array:
+def columns(layer: Conv2d, images: Array) -> Array:
+    """Write the windows of a convolution as columns.
+
+    Parameters
+    ----------
+    layer : Conv2d
+        The convolution.
+    images : ndarray of shape (n, channels, height, width)
+        Its inputs.
+
+    Returns
+    -------
+    ndarray of shape (n, channels * kernel height * kernel width, rows * columns)
+        The matrix that the flattened kernels multiply.
+    """
     windows = patches(images, layer.kernel_size, layer.stride, layer.padding)
-    n, channels, tall, wide, rows, columns = windows.shape
-    return windows.reshape(n, channels * tall * wide, rows * columns)
+    n, channels, tall, wide, high, long = windows.shape
+    return windows.reshape(n, channels * tall * wide, high * long)
 
 
 def apply(layer: Layer, path: str, parameters: Mapping[str, Array], inputs: Array) -> Array:
@@ -65,23 +79,54 @@ def apply(layer: Layer, path: str, parameters: Mapping[str, Array], inputs: Arra
     match layer:
         case Activation():
             return activations.value(layer, inputs)
+        case MaxPool2d():
+            return first_maxima(inputs, layer.kernel_size, layer.stride, layer.padding)[0]
+    outputs = linear_part(layer, path, parameters, inputs)
+    if isinstance(layer, Linear) and layer.bias:
+        return np.asarray(outputs + parameters[f"{path}/bias"])
+    if isinstance(layer, Conv2d) and layer.bias:
+        return np.asarray(outputs + parameters[f"{path}/bias"][:, None, None])
+    return outputs
+
+
+def linear_part(layer: Layer, path: str, parameters: Mapping[str, Array], inputs: Array) -> Array:
+    """Evaluate an affine layer without its bias: its derivative, applied to tangents.
+
+    Parameters
+    ----------
+    layer : Layer
+        A linear or convolutional layer, average pooling or a flattening.
+    path : str
+        Its place, under which its parameters are found.
+    parameters : mapping of str to ndarray
+        All parameters.
+    inputs : ndarray of shape (n, *input shape of the layer)
+        Inputs or tangents.
+
+    Returns
+    -------
+    ndarray of shape (n, *output shape of the layer)
+        The linear map's values.
+
+    Raises
+    ------
+    UnsupportedError
+        For ``batch_norm2d``.
+    """
+    match layer:
         case Flatten():
             return inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))
         case Linear():
             outputs: Array = inputs @ parameters[f"{path}/weight"].T
-            return outputs + parameters[f"{path}/bias"] if layer.bias else outputs
+            return outputs
         case Conv2d():
             weight = parameters[f"{path}/weight"]
-            outputs = weight.reshape(len(weight), -1) @ _columns(layer, inputs)
-            if layer.bias:
-                outputs = outputs + parameters[f"{path}/bias"][:, None]
+            outputs = weight.reshape(len(weight), -1) @ columns(layer, inputs)
             return outputs.reshape(len(inputs), *layer.output_shape(inputs.shape[1:]))
         case AvgPool2d():
             windows = patches(inputs, layer.kernel_size, layer.stride, layer.padding)
             result: Array = windows.sum(axis=(2, 3)) / arithmetic.constant(math.prod(layer.kernel_size), inputs)
             return result
-        case MaxPool2d():
-            return first_maxima(inputs, layer.kernel_size, layer.stride, layer.padding)[0]
     raise _unsupported(layer, path)
 
 
@@ -121,9 +166,9 @@ def pull_back(layer: Layer, path: str, parameters: Mapping[str, Array], inputs: 
             return result
         case Conv2d():
             weight = parameters[f"{path}/weight"]
-            n, channels, rows, columns = cotangents.shape
-            columns_of_windows = weight.reshape(channels, -1).T @ cotangents.reshape(n, channels, rows * columns)
-            windows = columns_of_windows.reshape(n, *weight.shape[1:], rows, columns)
+            n, channels, high, long = cotangents.shape
+            columns_of_windows = weight.reshape(channels, -1).T @ cotangents.reshape(n, channels, high * long)
+            windows = columns_of_windows.reshape(n, *weight.shape[1:], high, long)
             return fold(windows, (inputs.shape[2], inputs.shape[3]), layer.stride, layer.padding)
         case AvgPool2d():
             shares = cotangents / arithmetic.constant(math.prod(layer.kernel_size), cotangents)
@@ -132,10 +177,7 @@ def pull_back(layer: Layer, path: str, parameters: Mapping[str, Array], inputs: 
             return fold(windows, (inputs.shape[2], inputs.shape[3]), layer.stride, layer.padding)
         case MaxPool2d():
             places = first_maxima(inputs, layer.kernel_size, layer.stride, layer.padding)[1]
-            windows = arithmetic.full((*places.shape[:2], *layer.kernel_size, *places.shape[2:]), 0, cotangents)
-            for place, (a, b) in enumerate(np.ndindex(layer.kernel_size)):
-                chosen = places == place
-                windows[:, :, a, b][chosen] = cotangents[chosen]
+            windows = scatter(cotangents, places, layer.kernel_size)
             return fold(windows, (inputs.shape[2], inputs.shape[3]), layer.stride, layer.padding)
     raise _unsupported(layer, path)
 
@@ -164,9 +206,9 @@ def sample_gradients(layer: Layer, inputs: Array, cotangents: Array) -> dict[str
             if layer.bias:
                 result["bias"] = cotangents
         case Conv2d():
-            n, channels, rows, columns = cotangents.shape
-            flat = cotangents.reshape(n, channels, rows * columns)
-            weight: Array = flat @ _columns(layer, inputs).transpose(0, 2, 1)
+            n, channels, high, long = cotangents.shape
+            flat = cotangents.reshape(n, channels, high * long)
+            weight: Array = flat @ columns(layer, inputs).transpose(0, 2, 1)
             result["weight"] = weight.reshape(n, channels, inputs.shape[1], *layer.kernel_size)
             if layer.bias:
                 result["bias"] = flat.sum(axis=2)

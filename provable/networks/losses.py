@@ -141,3 +141,51 @@ def residual(loss: str, outputs: Any, labels: Any) -> Array:
     shares[rows, targets] = arithmetic.constant(0, values)
     shares[rows, targets] = -shares.sum(axis=1)
     return np.asarray(shares)
+
+
+def curvature(loss: str, outputs: Any, labels: Any) -> Array:
+    """The second derivative ∂²ℓ/∂f² of each sample's loss.
+
+    Parameters
+    ----------
+    loss : {"squared", "logistic", "cross_entropy"}
+        Which loss.
+    outputs : array_like of shape (n, C)
+        Network outputs f.
+    labels : array_like
+        As for `value`; the second derivatives do not depend on them.
+
+    Returns
+    -------
+    ndarray of shape (n, C, C)
+        I; σ(f) σ(-f); diag(p) - p pᵀ with p = softmax(f), where p_i (1 - p_i) is p_i times the sum of the others.
+
+    Raises
+    ------
+    InputError
+        If the labels do not fit the loss and the outputs.
+    """
+    values = _check(loss, outputs, labels)[0]
+    n, count = values.shape
+    result = arithmetic.full((n, count, count), 0, values)
+    diagonal = np.arange(count)
+    if loss == "squared":
+        result[:, diagonal, diagonal] = arithmetic.constant(1, values)
+        return result
+    exact = arithmetic.kind(values) != "float64"
+    if loss == "logistic":
+        if exact:
+            powers = np.asarray(arithmetic.exp(values))
+            result[:, 0, :] = powers / ((1 + powers) * (1 + powers))
+        else:
+            result[:, 0, :] = scipy.special.expit(values) * scipy.special.expit(-values)
+        return result
+    if exact:
+        powers = np.asarray(arithmetic.exp(values - values[:, :1]))
+        shares = powers / powers.sum(axis=1)[:, None]
+    else:
+        shares = scipy.special.softmax(values, axis=1)
+    result -= shares[:, :, None] * shares[:, None, :]
+    result[:, diagonal, diagonal] = arithmetic.constant(0, values)
+    result[:, diagonal, diagonal] = -result.sum(axis=2)
+    return result

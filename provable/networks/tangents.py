@@ -89,12 +89,26 @@ def backpropagate(architecture: Architecture, parameters: Parameters, traced: Tr
     return Cotangents(outputs, gradient)
 
 
-def _leaves(chain: tuple[Layer, ...], prefix: str = "") -> Iterator[tuple[str, Layer]]:
+def leaves(chain: tuple[Layer, ...], prefix: str = "") -> Iterator[tuple[str, Layer]]:
+    """Layers that are no residual blocks, with their paths, in the order of the parameters.
+
+    Parameters
+    ----------
+    chain : tuple of Layer
+        The layers.
+    prefix : str
+        What comes before the index in a path.
+
+    Yields
+    ------
+    tuple of str and Layer
+        The path, such as ``"3.shortcut.0"``, and the layer.
+    """
     for index, layer in enumerate(chain):
         path = f"{prefix}{index}"
         if isinstance(layer, Residual):
-            yield from _leaves(layer.layers, f"{path}.")
-            yield from _leaves(layer.shortcut, f"{path}.shortcut.")
+            yield from leaves(layer.layers, f"{path}.")
+            yield from leaves(layer.shortcut, f"{path}.shortcut.")
         else:
             yield path, layer
 
@@ -140,7 +154,7 @@ def tangents(architecture: Architecture, parameters: Parameters, inputs: Any) ->
     result = np.empty(shape, dtype=traced.output.dtype)
     for output, cotangents in enumerate(_output_cotangents(architecture, parameters, traced)):
         start = 0
-        for path, layer in _leaves(architecture.layers):
+        for path, layer in leaves(architecture.layers):
             for gradients in layers.sample_gradients(layer, traced.inputs[path], cotangents.outputs[path]).values():
                 stop = start + math.prod(gradients.shape[1:])
                 result[:, output, start:stop] = gradients.reshape(shape[0], stop - start)
@@ -207,7 +221,7 @@ def contract(architecture: Architecture, parameters: Parameters, traced: Trace, 
         return parameters.map_numbers(lambda array: arithmetic.full(array.shape, 0, array))
     cotangents = backpropagate(architecture, parameters, traced, coefficients)
     arrays: dict[str, Array] = {}
-    for path, layer in _leaves(architecture.layers):
+    for path, layer in leaves(architecture.layers):
         for name, gradient in layers.summed_gradients(layer, traced.inputs[path], cotangents.outputs[path]).items():
             arrays[f"{path}/{name}"] = gradient
     return Parameters(architecture, arrays)
@@ -256,7 +270,7 @@ def tangent_kernel(architecture: Architecture, parameters: Parameters, X: Any, Z
     kernel = arithmetic.full(shape, 0, left.output)
     if 0 in shape:
         return kernel
-    for path, layer in _leaves(architecture.layers):
+    for path, layer in leaves(architecture.layers):
         g, h = _stacked(left_cotangents, path), _stacked(right_cotangents, path)
         x, z = left.inputs[path], right.inputs[path]
         if isinstance(layer, Linear):  # ⟨g xᵀ, h zᵀ⟩ = ⟨g, h⟩ ⟨x, z⟩

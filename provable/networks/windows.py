@@ -99,3 +99,47 @@ def first_maxima(images: Array, kernel: Pair, stride: Pair, padding: Pair) -> tu
         maxima[wins] = entries[wins]
         places[wins] = place
     return maxima, places
+
+
+def gather(windows: Array, places: Array) -> Array:
+    """Pick one entry of every window.
+
+    Parameters
+    ----------
+    windows : ndarray of shape (n, channels, kernel height, kernel width, rows, columns)
+        As from `patches`.
+    places : ndarray of int, shape (n, channels, rows, columns)
+        Row-major positions in the window.
+
+    Returns
+    -------
+    ndarray of shape (n, channels, rows, columns)
+        The entries at these positions.
+    """
+    n, channels, tall, wide, rows, columns = windows.shape
+    flat = windows.reshape(n, channels, tall * wide, rows, columns)
+    return np.asarray(np.take_along_axis(flat, places[:, :, None], axis=2)[:, :, 0])
+
+
+def scatter(entries: Array, places: Array, kernel: Pair) -> Array:
+    """Put entries into windows of zeros: the transpose of `gather`.
+
+    Parameters
+    ----------
+    entries : ndarray of shape (n, channels, rows, columns)
+        Numbers of any arithmetic.
+    places : ndarray of int, same shape
+        Row-major positions in the window.
+    kernel : tuple of two int
+        Size of a window.
+
+    Returns
+    -------
+    ndarray of shape (n, channels, kernel height, kernel width, rows, columns)
+        Zeros but for one entry in each window.
+    """
+    windows = arithmetic.full((*places.shape[:2], *kernel, *places.shape[2:]), 0, entries)
+    for place, (a, b) in enumerate(np.ndindex(kernel)):
+        chosen = places == place
+        windows[:, :, a, b][chosen] = entries[chosen]
+    return windows

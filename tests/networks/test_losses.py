@@ -16,7 +16,7 @@ from provable.arithmetic import EPSILON, RATIONAL, Arithmetic, Array
 from provable.errors import ArithmeticUnsupported, InputError
 from provable.measures import Measure
 from provable.networks import Parameters, embed, forward, loss_gradient
-from provable.networks.losses import residual, value
+from provable.networks.losses import curvature, residual, value
 
 WIDE = Arithmetic("ball", bits=2400)  # the exponentials of logits 700 apart need 2000 bits
 STEP = flint.fmpq(1, 2**150)
@@ -55,6 +55,30 @@ def test_residuals_are_limits_of_difference_quotients(instance: tuple[str, Array
             error = found[:, k] - (shifted[0] - shifted[1]) / (2 * STEP)
             # truncation: STEP² / 6 times a third derivative, which is below 1 for all three losses
             assert all(abs(entry).upper() < 2.0**-290 for entry in error)
+
+
+@settings(max_examples=15)  # balls of 2400 bits
+@given(instances())
+def test_curvatures_are_limits_of_difference_quotients(instance: tuple[str, Array, Array]) -> None:
+    loss, outputs, labels = instance
+    floats = curvature(loss, outputs, labels)
+    assert floats.shape == (*outputs.shape, outputs.shape[1])
+    with WIDE.working():
+        found = curvature(loss, WIDE.convert(outputs), labels)
+        for k in range(outputs.shape[1]):
+            shifted: list[Any] = []
+            for step in (STEP, -STEP):
+                moved = WIDE.convert(outputs).astype(object)
+                moved[:, k] = moved[:, k] + step
+                shifted.append(residual(loss, moved, labels))
+            error = found[:, :, k] - (shifted[0] - shifted[1]) / (2 * STEP)
+            # truncation: STEP² / 6 times a fourth derivative of the loss, which is below 1 for all three
+            assert all(abs(entry).upper() < 2.0**-290 for entry in error.reshape(-1))
+        errors = abs(arithmetic.to_float(found - WIDE.convert(floats)))
+        sizes = abs(arithmetic.to_float(found))
+    # relative accuracy of every entry, however small, as for the residuals
+    spread = 1 + 2 * abs(outputs).max(axis=1, initial=0.0)
+    assert (errors <= 30 * EPSILON * sizes * spread[:, None, None] + 2.0**-1060).all()
 
 
 @given(instances())
