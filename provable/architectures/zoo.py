@@ -8,6 +8,8 @@ injective activations share the shapes, and with them every rank.
 R-GAP's networks (``cnn6``, ``cnn6-d``, ``fcn3`` and the five of its rank-analysis figure, ``rgap-figure-1`` …) have no
 biases, leaky ReLU with slope 0.2, and one logit under the logistic loss.
 
+Then well-known classifiers of colour images of 224 or 32 pixels a side (`provable.architectures.image_classifiers`).
+
 References
 ----------
 Chen and Campbell, "Understanding training-data leakage from gradients in neural networks for image classification",
@@ -23,6 +25,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from provable.architectures.architecture import Architecture
+from provable.architectures.image_classifiers import patch_embedding, resnet, vgg11
 from provable.architectures.layers import (
     Activation,
     Conv2d,
@@ -123,6 +126,15 @@ def _networks() -> list[Architecture]:
         for name, (shapes, widths) in _RGAP.items()
     ]
     networks.append(_fully_connected("fcn3", 784, (1000, 100, 1), leaky, "logistic", bias=False))
+    for suffix, side in (("", 224), ("-32", 32)):
+        networks += [
+            resnet(f"resnet18{suffix}", side, (2, 2, 2, 2), bottleneck=False),
+            resnet(f"resnet50{suffix}", side, (3, 4, 6, 3), bottleneck=True),
+            vgg11(f"vgg11{suffix}", side),
+        ]
+    networks += [
+        patch_embedding(f"vit-{size}16-patches", width) for size, width in (("b", 768), ("s", 384), ("t", 192))
+    ]
     networks += [
         _fully_connected("two-layer-tanh", _DIGIT, (32, _CLASSES), Tanh(), "cross_entropy", bias=True),
         _fully_connected("two-layer-relu", _DIGIT, (32, _CLASSES), ReLU(), "cross_entropy", bias=True),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +15,7 @@ from provable.cli.output import JsonOption, OutputOption, SeedOption, emit
 from provable.errors import InputError
 
 if TYPE_CHECKING:
-    from provable.leakage import Audit
+    from provable.leakage import Audit, LayerAudit
 
 
 def audit(
@@ -65,8 +67,21 @@ def audit(
     from provable.architectures import load
     from provable.leakage import audit as run
 
-    result = run(load(architecture), batch_size=batch_size, noise=noise, rng=seed)
+    with _progress() as tell:
+        result = run(load(architecture), batch_size=batch_size, noise=noise, rng=seed, progress=tell)
     emit(result.to_json(), as_json=as_json, output=output, show=lambda console: show(result, console))
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Draw a bar on stderr, on a terminal only."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
 
 
 def show(result: Audit, console: Console) -> None:
@@ -81,28 +96,33 @@ def show(result: Audit, console: Console) -> None:
     """
     from rich.table import Table
 
-    table = Table(title=f"{result.architecture.name}: equations that one gradient gives for each layer's input")
+    samples = "one sample" if result.batch_size == 1 else f"{result.batch_size} samples"
+    table = Table(
+        title=f"{result.architecture.name}: equations that the gradient of {samples} gives for each layer's input"
+    )
     table.add_column("layer", no_wrap=True)
     for heading in ("unknowns", "equations", "rank", "short by"):
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("layer-by-layer attack")
     table.add_column("how proved")
     for layer in result.layers:
         how = layer.how_upper if layer.how_lower is None else f"≥ {layer.how_lower}, ≤ {layer.how_upper}"
         table.add_row(
-            f"{layer.index} {layer.type}",
+            f"{layer.path} {layer.type}",
             str(layer.unknowns),
             f"{layer.forward_equations} + {layer.gradient_equations}",
             _interval(layer.rank_lower, layer.rank_upper, layer.rank_upper),
             _interval(layer.deficit_lower, layer.deficit_upper, layer.unknowns),
+            attack(layer),
             how,
         )
     console.print(table)
     colour = {"identifiable": "red", "ambiguous": "green"}.get(result.verdict, "yellow")
     console.print(f"[bold {colour}]{result.verdict}[/]  {result.explanation}", highlight=False, soft_wrap=True)
-    ambiguity, inputs = result.ambiguity, result.layers[0].unknowns
+    ambiguity, inputs = result.ambiguity, result.batch_size * result.architecture.input_size
     undecided = ambiguity.lower == 0 and ambiguity.upper is None
     metrics = {
-        "open dimensions": "not known" if undecided else _interval(ambiguity.lower, ambiguity.upper, inputs),
+        "open dimensions (N*)": "not known" if undecided else _interval(ambiguity.lower, ambiguity.upper, inputs),
         "because": result.ambiguity.how,
         "dead inputs": str(result.dead_inputs),
         "c(M)": "not defined" if result.c_metric is None else str(result.c_metric),
@@ -112,6 +132,30 @@ def show(result: Audit, console: Console) -> None:
     console.print("assuming:", highlight=False)
     for assumption in result.assumptions:
         console.print(f"- {assumption}", highlight=False, markup=False, soft_wrap=True)
+
+
+def attack(layer: LayerAudit) -> str:
+    """Say what an attack layer by layer, from the output on, gets out of a layer.
+
+    Parameters
+    ----------
+    layer : LayerAudit
+        The layer's system.
+
+    Returns
+    -------
+    str
+        A few words.
+    """
+    if not layer.reached:
+        return "not reached"
+    if layer.hidden:
+        return "stuck: outputs hidden"
+    if layer.is_solvable:
+        return "leaks its input"
+    if layer.deficit_lower > 0:
+        return f"stuck: {layer.deficit_lower} short"
+    return "not decided"
 
 
 def _interval(lower: int | None, upper: int | None, most: int) -> str:

@@ -2,7 +2,7 @@ r"""The audit of an architecture: which of its layers can be solved for their in
 
 Notes
 -----
-The statements used, each for one sample, a known architecture and known parameters:
+The statements used, each for a known architecture, known parameters and known labels:
 
 T1. A linear layer with sensitivity D = ∂L/∂z ≠ 0 has ∂L/∂weight = D xᵀ, so its input x is known if D is; and D is the
 gradient of the bias, if there is one.
@@ -12,7 +12,10 @@ sample is the only one with its gradients. The same with differentials shows tha
 injective, if the activations' derivatives are not zero at the sample.
 T3. For v in the null space of U_1, x and x + v have the same z_1, hence the same D_i and the same gradients: an affine
 space of indistinguishable samples, for every network behind the first layer. So N* >= nullity of U_1, and if x_2 and
-D_1 are determined by T2, N* = nullity of U_1.
+D_1 are determined by T2, N* = nullity of U_1. For several samples U_1 is the system for all of them at once.
+
+What is open without being open by T1 to T3 is bounded by `provable.leakage.nested_rank` (N* from below, all networks) and by
+`provable.leakage.jacobian_rank` (N* from above, at a witness).
 
 No rank at any point exceeds the generic one, so what is said of open dimensions holds for all parameters and samples;
 that a layer is solvable holds for generic weights and sensitivities.
@@ -24,20 +27,26 @@ Zhu and Blaschko, ICLR 2021; Chen and Campbell, arXiv:2111.10178; Phong et al., 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
 
 from provable.architectures import Architecture
 from provable.errors import InputError, UnsupportedError
-from provable.leakage.chain import FLAT_PIECE, LOCALLY_INJECTIVE, Link, dead_inputs, links, start
+from provable.leakage.ambiguity import bound_ambiguity
+from provable.leakage.chain import Chain, Link, chain
+from provable.leakage.coverage import dead_inputs
 from provable.leakage.dimension_counts import COVERED
-from provable.leakage.rank import rank_bounds
+from provable.leakage.explanation import assumptions, explain
+from provable.leakage.rank import RankBounds, rank_bounds
 from provable.leakage.rank_certificates import lower_certificate, upper_certificate
-from provable.leakage.result import Ambiguity, Audit, LayerAudit
+from provable.leakage.result import Audit, LayerAudit
 
 SENSITIVITY = "nonzero sensitivity"
+
+Progress = Callable[[str, int, int], None]
+"""Told what is about to be done, how many steps are done and how many there are."""
 
 
 def audit(
@@ -46,19 +55,22 @@ def audit(
     batch_size: int = 1,
     noise: float | None = None,
     rng: int | np.random.Generator | None = None,
+    progress: Progress | None = None,
 ) -> Audit:
-    """Prove what the gradient of one sample determines of that sample, from the architecture alone.
+    """Prove what the gradient of one sample, or of a few, determines of them, from the architecture alone.
 
     Parameters
     ----------
     architecture : Architecture
-        Convolutions, then linear layers, with activations between them.
+        The network.
     batch_size : int
-        Number of samples behind the gradient; 1.
+        Number of samples behind the gradient.
     noise : float, optional
-        Standard deviation of noise on the gradient; not supported.
+        Standard deviation of Gaussian noise on every entry of the gradient; adds a lower bound of the error.
     rng : int or numpy.random.Generator, optional
         Seed of the witnesses, 0 by default. With probability about 1 - 10⁻¹⁴ it does not matter.
+    progress : callable, optional
+        Called before every step.
 
     Returns
     -------
@@ -70,26 +82,27 @@ def audit(
     InputError
         If `batch_size`, `noise` or the seed is no such number.
     UnsupportedError
-        For several samples, for noise, and for a layer that has no layer system here, which is named.
+        For a layer that has no place in a layer system, which is named, and for systems that would need too much memory.
     """
     seed = _seed(rng)
     _check_request(batch_size, noise)
-    chain = links(architecture)
-    anchor, how_start, unique = start(architecture, chain)
-    layers = tuple(_layer(architecture, chain, position, seed) for position in range(len(chain)))
-    dead = dead_inputs(chain)
-    ambiguity = _ambiguity(chain, layers, dead, anchor)
+    read = chain(architecture)
+    tell = progress or (lambda what, done, total: None)
+    layers = _layers(architecture, read, batch_size, seed, tell)
+    dead = dead_inputs(architecture)
+    tell("all gradients together", len(layers), len(layers) + 1)
+    ambiguity = bound_ambiguity(architecture, read, layers, dead, batch_size=batch_size, seed=seed)
     verdict = "identifiable" if ambiguity.upper == 0 else "ambiguous" if ambiguity.lower > 0 else "undetermined"
-    convolutions = [layer for layer in layers if layer.type == "conv2d"]
     return Audit(
         architecture=architecture,
-        assumptions=_assumptions(chain, how_start),
+        batch_size=batch_size,
+        assumptions=assumptions(read, batch_size) + ambiguity.assumptions,
         layers=layers,
-        c_metric=c_metric(convolutions),
+        c_metric=c_metric([layer for layer in layers if layer.type == "conv2d" and layer.is_on_main_path]),
         ambiguity=ambiguity,
         dead_inputs=dead,
         verdict=verdict,
-        explanation=_explanation(layers, ambiguity, verdict, dead) + _candidates(chain, anchor, unique, verdict),
+        explanation=explain(architecture, read, layers, ambiguity, verdict, dead, batch_size),
     )
 
 
@@ -141,129 +154,51 @@ def _check_request(batch_size: int, noise: float | None) -> None:
         )
 
 
-def _layer(architecture: Architecture, chain: tuple[Link, ...], position: int, seed: int) -> LayerAudit:
-    link = chain[position]
+def _layers(
+    architecture: Architecture, read: Chain, batch_size: int, seed: int, tell: Progress
+) -> tuple[LayerAudit, ...]:
+    bounds: dict[object, RankBounds] = {}
+    for position, link in enumerate(read.links):
+        tell(link.name, position, len(read.links) + 1)
+        if (link.is_convolution or batch_size > 1) and link.system not in bounds:
+            bounds[link.system] = rank_bounds(link.system, seed=seed)
+    result: list[LayerAudit] = []
+    reached = read.start.position is not None
+    for position, link in reversed(list(enumerate(read.links))):
+        starts = read.start.position is not None and position >= read.start.position
+        hidden = () if starts else link.hidden
+        layer = _layer(architecture, link, hidden, reached, bounds.get(link.system), seed)
+        result.append(layer)
+        reached = reached and (starts or layer.is_solvable)
+    return tuple(reversed(result))
+
+
+def _layer(
+    architecture: Architecture,
+    link: Link,
+    hidden: tuple[str, ...],
+    reached: bool,
+    bounds: RankBounds | None,
+    seed: int,
+) -> LayerAudit:
     system = link.system
     numbers = (system.unknowns, system.forward_equations, system.gradient_equations)
-    if not link.is_convolution:
+    if bounds is None:
         full = system.unknowns
-        return LayerAudit(link.index, link.layer.type, *numbers, full, full, SENSITIVITY, COVERED)
-    bounds = rank_bounds(system, seed=seed)
-    upper = upper_certificate(architecture, link.index, system, bounds.upper, seed=seed)
+        return LayerAudit(link.path, link.layer.type, *numbers, full, full, SENSITIVITY, COVERED, hidden, reached)
+    upper = upper_certificate(architecture, link.path, system, bounds.upper, seed=seed)
     certificates = {} if upper is None else {"upper": upper}
-    lower = bounds.lower if _has_free_system(chain, position) else None
-    if lower is not None:
-        certificates["lower"] = lower_certificate(architecture, link.index, system, lower, seed=seed)
+    if bounds.lower is not None:
+        certificates["lower"] = lower_certificate(architecture, link.path, system, bounds.lower, seed=seed)
     return LayerAudit(
-        link.index,
+        link.path,
         link.layer.type,
         *numbers,
-        None if lower is None else lower.value,
+        None if bounds.lower is None else bounds.lower.value,
         bounds.upper.value,
-        None if lower is None else lower.how,
+        None if bounds.lower is None else bounds.lower.how,
         bounds.upper.how,
+        hidden,
+        reached,
         certificates,
     )
-
-
-def _has_free_system(chain: tuple[Link, ...], position: int) -> bool:
-    """Whether all outputs are known to the attacker and the sensitivities are not confined to a subspace at once."""
-    link = chain[position]
-    return link.passes != FLAT_PIECE and not (link.is_affine and chain[position + 1].is_convolution)
-
-
-def _ambiguity(chain: tuple[Link, ...], layers: tuple[LayerAudit, ...], dead: int, anchor: Link) -> Ambiguity:
-    name = f"layer {layers[0].index} ({layers[0].type})"
-    if not chain[0].is_convolution:
-        source = "the gradient of its bias" if chain[0] is anchor else "known from the layers behind it"
-        return Ambiguity(
-            0, 0, False, f"the weight gradient of {name} is D xᵀ, and its sensitivity D is {source} and not 0"
-        )
-    lower = max(layers[0].deficit_lower, dead)
-    if lower == 0:
-        how = "no dimension is proved to stay open"
-    elif lower == layers[0].deficit_lower:
-        how = f"moving the sample in the null space of {name} changes no gradient"
-    else:
-        how = f"{dead} input values reach no output through the stack of convolutions"
-    upper = layers[0].deficit_upper
-    if any(layer.deficit_upper != 0 for layer in layers[1:]):
-        upper = None
-        how += "; not every layer behind the first is proved to be solvable, so there is no upper bound"
-    elif upper is None:
-        how += f"; {name} is not proved to be solvable, so there is no upper bound"
-    elif upper == 0:
-        how = "every layer is solvable for its input"
-    else:
-        how += "; every layer behind it is solvable"
-    return Ambiguity(lower, upper, lower > 0, how)
-
-
-def _assumptions(chain: tuple[Link, ...], how_start: str) -> tuple[str, ...]:
-    assumptions = [
-        "one sample, whose label is known; architecture and parameters are known; the gradient of every parameter is seen "
-        "exactly and is not zero",
-        how_start,
-    ]
-    convolutions = [link for link in chain if link.is_convolution]
-    if convolutions:
-        assumptions.append(
-            "generic parameters: solvability is proved per layer for all weights and output sensitivities outside a set of "
-            "measure zero, and the sensitivities that the network makes are taken to lie outside of it; dimensions said to "
-            "be open are open for all parameters and samples"
-        )
-    for link in convolutions:
-        names = " and ".join(activation.type for activation in link.activations) or "no activation"
-        where = f"layer {link.index} (conv2d) followed by {names}: "
-        if link.passes == FLAT_PIECE:
-            assumptions.append(
-                where + "inactive outputs hide their values, how many depends on the sample, so no lower bound"
-            )
-        elif link.passes == LOCALLY_INJECTIVE:
-            assumptions.append(where + "not injective, so the layers below are determined locally, up to finitely many")
-        elif link.is_affine and any(other.is_convolution and other.index > link.index for other in chain):
-            assumptions.append(
-                where + "sensitivities are a linear image of the next ones, so no lower bound of the rank"
-            )
-    return tuple(assumptions)
-
-
-def _explanation(layers: tuple[LayerAudit, ...], ambiguity: Ambiguity, verdict: str, dead: int) -> str:
-    inputs = layers[0].unknowns
-    if verdict == "identifiable":
-        return "Whoever sees the gradient can compute the sample exactly: " + (
-            "the first layer's gradient contains it."
-            if layers[0].type == "linear"
-            else "layer by layer, every input is the only solution of linear equations that are known."
-        )
-    if verdict == "ambiguous":
-        answer = (
-            f"At least {ambiguity.lower} of {inputs} dimensions of the sample cannot be recovered from the gradient by any "
-            "method: moving the sample along them changes no gradient."
-        )
-        if dead:
-            answer += f" {dead} input values are never looked at."
-        if ambiguity.upper == ambiguity.lower:
-            answer += f" The other {inputs - ambiguity.lower} are determined."
-        else:
-            answer += " How many more stay open is not decided here."
-        return answer + " Guesses about typical images can still fill in what is open."
-    short = next((layer for layer in layers if layer.deficit_lower > 0), None)
-    if short is None:
-        return (
-            "Not decided: no dimension is proved to stay open, and not every layer is proved to be solvable. Treat the "
-            "sample as exposed."
-        )
-    return (
-        f"Not decided: an attack layer by layer gets stuck at layer {short.index} ({short.type}), which is short of "
-        f"{short.deficit_lower} equations, but an attack on all layers at once may not. Treat the sample as exposed."
-    )
-
-
-def _candidates(chain: tuple[Link, ...], anchor: Link, unique: bool, verdict: str) -> str:
-    """Say how many samples share the gradient if the answer is a statement about small surroundings only."""
-    if verdict != "identifiable":
-        return ""
-    if any(link.passes == LOCALLY_INJECTIVE for link in chain if link.index < anchor.index):
-        return " There may be several such samples, but only isolated ones, because an activation takes values twice."
-    return "" if unique else " There are at most two such samples (twins)."

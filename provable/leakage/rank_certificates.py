@@ -12,10 +12,10 @@ from provable.rigor.certificates import Certificate, library_versions
 from provable.rigor.modular_rank import PRIME
 
 
-def _layer(architecture: Architecture, index: int, system: LayerSystem, seed: int) -> dict[str, Any]:
+def _layer(architecture: Architecture, path: str, system: LayerSystem, seed: int) -> dict[str, Any]:
     return {
         "architecture": architecture.to_json(),
-        "layer": str(index),
+        "layer": path,
         "in_channels": system.in_channels,
         "height": system.input_size[0],
         "width": system.input_size[1],
@@ -29,7 +29,7 @@ def _layer(architecture: Architecture, index: int, system: LayerSystem, seed: in
 
 
 def lower_certificate(
-    architecture: Architecture, index: int, system: LayerSystem, bound: LowerBound, *, seed: int
+    architecture: Architecture, path: str, system: LayerSystem, bound: LowerBound, *, seed: int
 ) -> Certificate:
     """Certify a lower bound of the generic rank.
 
@@ -37,7 +37,7 @@ def lower_certificate(
     ----------
     architecture : Architecture
         The network.
-    index : int
+    path : str
         Which of its layers.
     system : LayerSystem
         That layer's system.
@@ -51,12 +51,12 @@ def lower_certificate(
     Certificate
         Claim ``generic-rank-lower-bound``; its proof is the rank at the witness, which the checker draws again.
     """
-    data = _layer(architecture, index, system, seed) | {"rank": bound.value}
+    data = _layer(architecture, path, system, seed) | {"rank": bound.value}
     return Certificate("generic-rank-lower-bound", data, architecture.sha256, library_versions(), seed)
 
 
 def upper_certificate(
-    architecture: Architecture, index: int, system: LayerSystem, bound: UpperBound, *, seed: int
+    architecture: Architecture, path: str, system: LayerSystem, bound: UpperBound, *, seed: int
 ) -> Certificate | None:
     """Certify an upper bound of the generic rank.
 
@@ -64,7 +64,7 @@ def upper_certificate(
     ----------
     architecture : Architecture
         The network.
-    index : int
+    path : str
         Which of its layers.
     system : LayerSystem
         That layer's system.
@@ -80,7 +80,7 @@ def upper_certificate(
     """
     if bound.value < min(bound.covered, bound.forward + bound.gradient - bound.dependencies):
         return None
-    data = _layer(architecture, index, system, seed) | {
+    data = _layer(architecture, path, system, seed) | {
         "bound": bound.value,
         "covered": bound.covered,
         "rank_weight_bound": bound.forward,

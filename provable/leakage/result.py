@@ -20,8 +20,8 @@ class LayerAudit:
 
     Parameters
     ----------
-    index : int
-        Position of the layer in the architecture.
+    path : str
+        Place of the layer in the architecture: ``"4"``, or ``"4.1"`` and ``"4.shortcut.0"`` inside a residual block.
     type : str
         ``"conv2d"`` or ``"linear"``.
     unknowns : int
@@ -29,18 +29,24 @@ class LayerAudit:
     forward_equations, gradient_equations : int
         Numbers of outputs and of weights, each of which gives one linear equation for the input.
     rank_lower : int or None
-        The rank of the equations is generically at least this; None if that is not known.
+        With all outputs and sensitivities known, the rank of the equations is generically at least this; None if that is
+        not proved.
     rank_upper : int
         The rank is never more than this.
     how_lower : str or None
         The argument behind `rank_lower`.
     how_upper : str
         The argument behind `rank_upper`.
+    hidden : tuple of str
+        Why outputs or sensitivities are not all known to an attacker who knows everything behind the layer, so that the
+        actual equations are fewer; empty if they are known.
+    reached : bool
+        Whether the recursion comes to this layer, all layers on its way being solvable.
     certificates : mapping of str to Certificate
         At most one for ``"lower"`` and one for ``"upper"``.
     """
 
-    index: int
+    path: str
     type: str
     unknowns: int
     forward_equations: int
@@ -49,7 +55,29 @@ class LayerAudit:
     rank_upper: int
     how_lower: str | None
     how_upper: str
+    hidden: tuple[str, ...] = ()
+    reached: bool = True
     certificates: Mapping[str, Certificate] = dataclasses.field(default_factory=dict)
+
+    @property
+    def index(self) -> int:
+        """Position in the architecture, of the residual block if the layer is inside one."""
+        return int(self.path.partition(".")[0])
+
+    @property
+    def name(self) -> str:
+        """How messages call the layer."""
+        return f"layer {self.path} ({self.type})"
+
+    @property
+    def is_on_main_path(self) -> bool:
+        """Whether the layer is not on a shortcut."""
+        return "shortcut" not in self.path
+
+    @property
+    def is_solvable(self) -> bool:
+        """Whether the recursion finds the layer's input, once everything behind is known."""
+        return self.reached and not self.hidden and self.deficit_upper == 0
 
     @property
     def deficit_lower(self) -> int:
@@ -58,7 +86,7 @@ class LayerAudit:
 
     @property
     def deficit_upper(self) -> int | None:
-        """The same at most, generically; None if that is not known."""
+        """The same at most, generically and with all outputs and sensitivities known; None if that is not proved."""
         return None if self.rank_lower is None else self.unknowns - self.rank_lower
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,12 +100,15 @@ class LayerAudit:
         certificates = {name: json.loads(certificate.to_json()) for name, certificate in self.certificates.items()}
         return {
             "index": self.index,
+            "path": self.path,
             "type": self.type,
             "unknowns": self.unknowns,
             "equations": {"forward": self.forward_equations, "gradient": self.gradient_equations},
             "rank": {"lower": self.rank_lower, "upper": self.rank_upper},
             "deficit": {"lower": self.deficit_lower, "upper": self.deficit_upper},
             "how": {"lower": self.how_lower, "upper": self.how_upper},
+            "hidden": list(self.hidden),
+            "reached": self.reached,
             "certificate": {"lower": None, "upper": None} | certificates if certificates else None,
         }
 
@@ -89,19 +120,23 @@ class Ambiguity:
     Parameters
     ----------
     lower : int
-        N* is at least this, for all parameters and inputs.
+        N* is at least this, for all parameters and inputs: through almost every input passes a manifold of at least that
+        dimension on which no gradient changes.
     upper : int or None
         N* is at most this for generic parameters; None if this audit does not decide it.
     is_global : bool
         Whether the inputs with the same gradients contain an affine space of dimension `lower` > 0 through every input.
     how : str
-        The argument.
+        The arguments.
+    assumptions : tuple of str
+        What the upper bound rests on besides the audit's assumptions.
     """
 
     lower: int
     upper: int | None
     is_global: bool
     how: str
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,14 +147,16 @@ class Audit:
     ----------
     architecture : Architecture
         The network.
+    batch_size : int
+        Number of samples behind the gradient.
     assumptions : tuple of str
         What the statements rest on.
     layers : tuple of LayerAudit
         The layers with parameters, from the input on.
     c_metric : int or None
-        Chen and Campbell's c(M): Σ_i round((d - i + 1)/d · (rank U_i - n_i)) over the d convolutions, i = 1 nearest the
-        input; 0 for solvable layers, the more negative the fewer equations. None without convolutions or while a rank is
-        not known.
+        Chen and Campbell's c(M): Σ_i round((d - i + 1)/d · (rank U_i - n_i)) over the d convolutions that are not on a
+        shortcut, i = 1 nearest the input, as if all outputs were known; 0 for solvable layers, the more negative the fewer
+        equations. None without convolutions or while a rank is not known.
     ambiguity : Ambiguity
         How many dimensions of the input all gradients together leave open.
     dead_inputs : int
@@ -131,6 +168,7 @@ class Audit:
     """
 
     architecture: Architecture
+    batch_size: int
     assumptions: tuple[str, ...]
     layers: tuple[LayerAudit, ...]
     c_metric: int | None
@@ -150,6 +188,7 @@ class Audit:
         return {
             "format": FORMAT,
             "architecture": self.architecture.to_dict(),
+            "batch_size": self.batch_size,
             "assumptions": list(self.assumptions),
             "layers": [layer.to_dict() for layer in self.layers],
             "c_metric": self.c_metric,

@@ -42,8 +42,8 @@ def test_what_is_not_known_is_not_called_zero(capsys, tmp_path):
     path.write_text(Architecture("relu", (1, 6, 6), layers, "cross_entropy").to_json())
     status, out, _ = call(capsys, path)
     words = " ".join(out.split())
-    assert status == 0 and "undetermined" in words and "c(M): not defined" in words
-    assert "open dimensions: not known" in words and "≤ 36" in words and "≥ 0" in words
+    assert status == 0 and "undetermined" in words and "c(M): 0" in words
+    assert "open dimensions (N*): not known" in words and "stuck: outputs hidden" in words
 
 
 def test_json_is_the_audit_and_nothing_else(capsys, short):
@@ -108,8 +108,18 @@ def test_wrong_input_is_one_line(capsys, tmp_path, monkeypatch, arguments, words
 
 
 def test_a_layer_without_a_system_is_named(capsys, tmp_path):
-    path = tmp_path / "pool.json"
-    layers = (Conv2d(2, 3), AvgPool2d(2), Flatten(), Linear(4))
-    path.write_text(Architecture("pool", (1, 6, 6), layers, "cross_entropy").to_json())
+    path = tmp_path / "early.json"
+    layers = (Tanh(), Conv2d(2, 3), Flatten(), Linear(4))
+    path.write_text(Architecture("early", (1, 6, 6), layers, "cross_entropy").to_json())
     status, out, err = call(capsys, path)
-    assert (status, out) == (2, "") and "layer 1 (avg_pool2d)" in err
+    assert (status, out) == (2, "") and "layer 0 (tanh)" in err
+
+
+def test_hidden_outputs_are_said_beside_the_ranks(capsys, tmp_path):
+    path = tmp_path / "pool.json"
+    layers = (Conv2d(9, 3), AvgPool2d(2), Flatten(), Linear(4))
+    path.write_text(Architecture("pool", (1, 6, 6), layers, "cross_entropy").to_json())
+    status, out, _ = call(capsys, path)
+    words = " ".join(out.split())
+    assert status == 0 and "stuck: outputs hidden" in words
+    assert "layer 0: layer 1 (avg_pool2d) behind it shows means of its outputs only" in words

@@ -1,0 +1,110 @@
+"""Bounds of N*, the number of dimensions of the input that all gradients together leave open."""
+
+from __future__ import annotations
+
+from provable.architectures import Architecture
+from provable.leakage.chain import Chain
+from provable.leakage.result import Ambiguity, LayerAudit
+
+
+def bound_ambiguity(
+    architecture: Architecture,
+    read: Chain,
+    layers: tuple[LayerAudit, ...],
+    dead: int,
+    *,
+    batch_size: int,
+    seed: int,
+) -> Ambiguity:
+    """Bound N* from both sides by the cheapest arguments that decide it.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The network.
+    read : Chain
+        The same, as the recursion reads it.
+    layers : tuple of LayerAudit
+        Its layer systems.
+    dead : int
+        Number of input values that are never looked at.
+    batch_size : int
+        Number of samples behind the gradient.
+    seed : int
+        Seed of the witness.
+
+    Returns
+    -------
+    Ambiguity
+        Both bounds and the arguments.
+    """
+    lower, how, is_global = _from_below(architecture, read, layers, dead, batch_size)
+    upper, reason, assumed = _from_above(architecture, read, layers, lower, batch_size, seed)
+    return Ambiguity(lower, upper, is_global, f"{how}; {reason}", assumed)
+
+
+def _from_below(
+    architecture: Architecture, read: Chain, layers: tuple[LayerAudit, ...], dead: int, batch_size: int
+) -> tuple[int, str, bool]:
+    first = layers[0]
+    found = [(0, "no dimension is proved to stay open", False)]
+    if read.sees_sample and "." not in first.path and (read.links[0].is_convolution or batch_size > 1):
+        text = f"moving the input in the null space of {first.name} changes no gradient"
+        found.append((first.deficit_lower, text, True))
+    found.append((batch_size * dead, f"{dead} input values reach no output through the stack of convolutions", True))
+    unknowns = batch_size * architecture.input_size
+    rank, how = _counted_rank(architecture, layers)
+    found.append((unknowns - rank, f"all gradients together have rank at most {rank}: {how}", False))
+    return max(found, key=lambda entry: entry[0])
+
+
+def _counted_rank(architecture: Architecture, layers: tuple[LayerAudit, ...]) -> tuple[int, str]:
+    """Bound the rank of the derivative of x ↦ all gradients by what passes through one layer.
+
+    All gradients behind layer i and its own are, to first order, functions of the layer's equations, whose rank is at most
+    that of its system; the layers before add at most one dimension per parameter.
+    """
+    before: dict[int, int] = {}
+    total = 0
+    names = architecture.parameter_shapes
+    for name, shape in names.items():
+        before.setdefault(int(name.partition("/")[0].partition(".")[0]), total)
+        size = 1
+        for extent in shape:
+            size *= extent
+        total += size
+    found = [(total, f"there are {total} parameters")]
+    for layer in layers:
+        if "." in layer.path:
+            continue
+        count = before[layer.index]
+        text = f"{layer.rank_upper} through {layer.name}"
+        found.append((count + layer.rank_upper, f"{text} and {count} parameters before it" if count else text))
+    return min(found, key=lambda entry: entry[0])
+
+
+def _from_above(
+    architecture: Architecture,
+    read: Chain,
+    layers: tuple[LayerAudit, ...],
+    lower: int,
+    batch_size: int,
+    seed: int,
+) -> tuple[int | None, str, tuple[str, ...]]:
+    first = layers[0]
+    if batch_size > 1:
+        return None, "for several samples no upper bound is known here", ()
+    obstacle = next((layer for layer in layers[1:] if not layer.is_solvable), None)
+    if read.start.position is None:
+        reason = "there is no layer from which a recursion could start"
+    elif obstacle is not None:
+        reason = f"{obstacle.name} is not proved to be solvable for its input"
+    elif not read.sees_sample:
+        reason = f"{first.name} does not see the sample itself"
+    elif first.hidden or first.deficit_upper is None:
+        reason = f"{first.name} is not proved to be solvable for its input"
+    elif first.deficit_upper == 0:
+        return 0, "every layer is solvable for its input", ()
+    else:
+        return first.deficit_upper, "every layer behind the first is solvable", ()
+    return None, f"{reason}, so there is no upper bound", ()
