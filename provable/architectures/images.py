@@ -24,6 +24,10 @@ def _windows(extents: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
             f"kernel_size: found {kernel} on a padded input of {padded[0]} by {padded[1]}; "
             "a kernel that fits into it is accepted"
         )
+    if stride[0] > padded[0] or stride[1] > padded[1]:
+        raise InputError(
+            f"stride: found {stride} on a padded input of {padded[0]} by {padded[1]}; a stride of at most its size is accepted"
+        )
     return (padded[0] - kernel[0]) // stride[0] + 1, (padded[1] - kernel[1]) // stride[1] + 1
 
 
@@ -82,7 +86,7 @@ class Conv2d(Layer):
         Raises
         ------
         InputError
-            If the input is no image or smaller than the kernel.
+            If the input is no image or smaller than the kernel or the stride.
         """
         channels, height, width = _image(self, input_shape)
         padded = (channels, height + 2 * self.padding[0], width + 2 * self.padding[1])
@@ -141,7 +145,7 @@ class _Pool2d(Layer):
         Raises
         ------
         InputError
-            If the input is no image or smaller than the kernel.
+            If the input is no image or smaller than the kernel or the stride.
         """
         channels, height, width = _image(self, input_shape)
         padded = (channels, height + 2 * self.padding[0], width + 2 * self.padding[1])

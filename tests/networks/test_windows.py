@@ -20,11 +20,14 @@ from provable.networks.windows import first_maxima, fold, patches
 
 @st.composite
 def geometries(draw: st.DrawFn) -> tuple[Any, ...]:
-    """Kernel, stride, padding and an image that the kernel fits into; padding at most half the kernel."""
+    """Kernel, stride, padding and an image that kernel and stride fit into; padding at most half the kernel."""
     kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
     stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
     padding = tuple(draw(st.integers(0, size // 2)) for size in kernel)
-    extents = tuple(draw(st.integers(max(1, size - 2 * pad), 6)) for size, pad in zip(kernel, padding, strict=True))
+    extents = tuple(
+        draw(st.integers(max(1, size - 2 * pad, step - 2 * pad), 6))
+        for size, step, pad in zip(kernel, stride, padding, strict=True)
+    )
     return kernel, stride, padding, extents
 
 
