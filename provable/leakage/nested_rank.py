@@ -35,6 +35,9 @@ that holds for generic parameters holds for all, because rank is lower semiconti
 no activation is at a kink. A normalisation in evaluation mode is y = γ x̂ + β: its γ ∂L/∂γ + β ∂L/∂β = Σ y ∂L/∂y takes the
 left side of (1).
 
+At points where a piecewise linear activation keeps k channels of a layer on one side of its kink each, (1) holds for all
+k² pairs of them, so the rank there is lower than in other cells. The bound does not use this.
+
 Layer system. Let v be in the null space of U_i = [W_i; K_i]. Along v z_i stays, so everything behind it and D_i stay, and
 the gradient of layer i changes by K_i v = 0 (T3). So the null space of U_i is in that of dΓ_i: ρ_i <= rank U_i, at most the
 generic rank of U_i.
@@ -224,11 +227,11 @@ def _gradient_counts(layer: Layer, shape: Shape, used: Mask) -> tuple[int, int, 
     """Count the gradients of a layer, plainly and by factors, and bound the generic rank of its matrix (W, b)."""
     if isinstance(layer, BatchNorm2d):
         count = 2 * int(np.count_nonzero(used.reshape(len(used), -1).any(axis=1)))
-        return count, count, 1
+        return count, count, min(count, 1)
     if not isinstance(layer, Conv2d | Linear):
         return 0, 0, 0
     system = LayerSystem.of_layer(layer, shape)
-    wanted = used.reshape(system.out_channels, system.positions).any(axis=0)
+    wanted: Mask = np.logical_or.reduce(used.reshape(system.out_channels, system.positions), axis=0)
     outputs, inputs, biases = system.out_channels, system.in_channels, system.out_channels * layer.bias
     seen = [int(np.count_nonzero(wanted[system.touched(row, column)[0]])) for row, column in system.lags()]
     live = sum(count > 0 for count in seen)
