@@ -45,11 +45,14 @@ generic rank of U_i.
 Residual blocks. Γ at the input of a block is all gradients inside and Γ at its output: the gradients of its layers are
 added one after the other, each with its own count and with the laws between neighbours of one branch. If both branches
 begin with layers U, U', what is in the null space of both changes nothing: ρ <= rank U + rank U'.
+
+Several samples. All of this holds for the gradients of a sum over samples, with the values and positions of all samples.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -73,8 +76,8 @@ from provable.architectures import (
 from provable.architectures.fields import Shape
 from provable.architectures.layers import chain_shapes
 from provable.errors import InputError
+from provable.leakage.coverage import Mask, pixels_looked_at
 from provable.leakage.layer_system import LayerSystem
-from provable.leakage.used_values import Mask, used_values
 
 USED = "used values"
 PASSING = "passing on"
@@ -143,8 +146,10 @@ class NestedRank:
         return "; ".join(parts)
 
 
-def nested_rank_bound(architecture: Architecture, rank_upper: Mapping[str, int] | None = None) -> NestedRank:
-    """Bound the rank of the derivative of x ↦ all gradients of one sample from above.
+def nested_rank_bound(
+    architecture: Architecture, rank_upper: Mapping[str, int] | None = None, *, batch_size: int = 1
+) -> NestedRank:
+    """Bound the rank of the derivative of the map from the samples to all gradients, summed over them, from above.
 
     Parameters
     ----------
@@ -152,7 +157,9 @@ def nested_rank_bound(architecture: Architecture, rank_upper: Mapping[str, int] 
         Any network; the loss and the label are known.
     rank_upper : mapping of str to int, optional
         Proved upper bounds of the generic rank of the layer systems of convolutions and linear layers, by path (``"0"``,
-        ``"3.1"``, ``"3.shortcut.0"``), as far as there are any.
+        ``"3.1"``, ``"3.shortcut.0"``), as far as there are any; of the systems for all samples at once.
+    batch_size : int
+        Number of samples.
 
     Returns
     -------
@@ -162,8 +169,10 @@ def nested_rank_bound(architecture: Architecture, rank_upper: Mapping[str, int] 
     Raises
     ------
     InputError
-        If a bound is negative or its path names no convolution and no linear layer.
+        If a bound is negative or its path names no convolution and no linear layer, or there are no samples.
     """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size: found {str(batch_size)[:40]!r}; a positive integer is accepted")
     bounds = dict(rank_upper or {})
     known = dict(_leaves(architecture.layers))
     for path, bound in bounds.items():
@@ -171,20 +180,21 @@ def nested_rank_bound(architecture: Architecture, rank_upper: Mapping[str, int] 
             raise InputError(f"rank_upper: found the path {str(path)[:40]!r}; those of conv2d and linear are accepted")
         if isinstance(bound, bool) or not isinstance(bound, int | np.integer) or bound < 0:
             raise InputError(f"rank_upper[{path!r}]: found {str(bound)[:40]!r}; a nonnegative integer is accepted")
-    shapes, masks = architecture.shapes, used_values(architecture.layers, architecture.input_shape)
-    gains = _gains(architecture.layers, shapes, masks)
+    shapes, masks = architecture.shapes, pixels_looked_at(architecture.layers, architecture.input_shape)
+    gains = _gains(architecture.layers, shapes, None, batch_size)
     steps: list[NestedStep] = []
     behind = 0
     for index in reversed(range(len(architecture.layers))):
         layer, path = architecture.layers[index], f"{index}"
         gain, how = gains[index]
-        rules = [(int(np.count_nonzero(masks[index])), USED), (behind + gain, how)]
+        unknowns = batch_size * math.prod(shapes[index])
+        rules = [(batch_size * _used_values(shapes[index], masks[index]), USED), (behind + gain, how)]
         system = _system_bound(layer, path, bounds)
         if system is not None:
             rules.append((system, SYSTEM))
         behind, how = min(rules, key=lambda rule: rule[0])
-        steps.append(NestedStep(path, layer.type, int(np.prod(shapes[index])), behind, how))
-    return NestedRank(behind, architecture.input_size, tuple(reversed(steps)))
+        steps.append(NestedStep(path, layer.type, unknowns, behind, how))
+    return NestedRank(behind, batch_size * architecture.input_size, tuple(reversed(steps)))
 
 
 def _leaves(layers: tuple[Layer, ...], prefix: str = "") -> Iterator[tuple[str, Layer]]:
@@ -205,38 +215,42 @@ def _system_bound(layer: Layer, path: str, bounds: Mapping[str, int]) -> int | N
     return bounds.get(path)
 
 
-def _gains(layers: tuple[Layer, ...], shapes: tuple[Shape, ...], masks: list[Mask]) -> list[tuple[int, str]]:
+def _used_values(shape: Shape, useful: Mask | None) -> int:
+    return math.prod(shape) if useful is None else shape[0] * int(np.count_nonzero(useful))
+
+
+def _gains(
+    layers: tuple[Layer, ...], shapes: tuple[Shape, ...], useful: Mask | None, batch_size: int
+) -> list[tuple[int, str]]:
     """Bound, per layer of a chain, the rank that its gradients add to those behind, and name the rule."""
     result = []
+    masks = pixels_looked_at(layers, shapes[0], useful)
     for index, layer in enumerate(layers):
+        behind = masks[index + 1]
         if isinstance(layer, Residual):
-            gain = 0
-            for branch in (layer.layers, layer.shortcut):
-                inner = used_values(branch, shapes[index], masks[index + 1])
-                gain += sum(size for size, _ in _gains(branch, chain_shapes(branch, shapes[index]), inner))
-            result.append((gain, GRADIENTS))
+            branches = (layer.layers, layer.shortcut)
+            inner = [_gains(branch, chain_shapes(branch, shapes[index]), behind, batch_size) for branch in branches]
+            result.append((sum(gain for branch in inner for gain, _ in branch), GRADIENTS))
             continue
-        counted, refined, rank = _gradient_counts(layer, shapes[index], masks[index + 1])
-        laws = _laws(layers, index, shapes[index + 1][0], rank)
-        gain = min(counted - laws, refined)
+        counted, refined, rank = _gradient_counts(layer, shapes[index], behind, batch_size)
+        gain = min(counted - _laws(layers, index, shapes[index + 1][0], rank), refined)
         result.append((gain, PASSING if not counted else LAWS if gain < min(counted, refined) else GRADIENTS))
     return result
 
 
-def _gradient_counts(layer: Layer, shape: Shape, used: Mask) -> tuple[int, int, int]:
+def _gradient_counts(layer: Layer, shape: Shape, useful: Mask | None, batch_size: int) -> tuple[int, int, int]:
     """Count the gradients of a layer, plainly and by factors, and bound the generic rank of its matrix (W, b)."""
     if isinstance(layer, BatchNorm2d):
-        count = 2 * int(np.count_nonzero(used.reshape(len(used), -1).any(axis=1)))
-        return count, count, min(count, 1)
+        return 2 * shape[0], 2 * shape[0], 1
     if not isinstance(layer, Conv2d | Linear):
         return 0, 0, 0
     system = LayerSystem.of_layer(layer, shape)
-    wanted: Mask = np.logical_or.reduce(used.reshape(system.out_channels, system.positions), axis=0)
+    wanted = np.ones(system.positions, dtype=np.bool_) if useful is None else useful.reshape(-1)
     outputs, inputs, biases = system.out_channels, system.in_channels, system.out_channels * layer.bias
     seen = [int(np.count_nonzero(wanted[system.touched(row, column)[0]])) for row, column in system.lags()]
     live = sum(count > 0 for count in seen)
-    per_lag = sum(_product_dimension(outputs, inputs, count) for count in seen)
-    whole = _product_dimension(outputs, inputs * live, int(np.count_nonzero(wanted)))
+    per_lag = sum(_product_dimension(outputs, inputs, batch_size * count) for count in seen)
+    whole = _product_dimension(outputs, inputs * live, batch_size * int(np.count_nonzero(wanted)))
     rank = min(outputs, inputs * live + layer.bias)
     return outputs * inputs * live + biases, min(per_lag, whole) + biases, rank
 

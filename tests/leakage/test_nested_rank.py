@@ -26,11 +26,11 @@ from provable.architectures import (
     Residual,
 )
 from provable.architectures.layers import Tanh, chain_shapes
-from provable.architectures.zoo import from_zoo, zoo
+from provable.architectures.zoo import from_zoo
 from provable.arithmetic import RATIONAL
 from provable.errors import InputError
 from provable.leakage import LayerSystem
-from provable.leakage.chain import dead_inputs, links
+from provable.leakage.coverage import dead_inputs
 from provable.leakage.nested_rank import LAWS, SYSTEM, USED, nested_rank_bound
 from provable.leakage.rank import upper_bound
 from provable.networks import Parameters, gradient_jacobian
@@ -49,8 +49,9 @@ EXACT = [
 @st.composite
 def convolutions(draw, shape):
     pads = (draw(st.integers(0, 1)), draw(st.integers(0, 1)))
-    kernel = tuple(draw(st.integers(1, min(3, side + 2 * pad))) for side, pad in zip(shape[1:], pads, strict=True))
-    stride = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    padded = [side + 2 * pad for side, pad in zip(shape[1:], pads, strict=True)]
+    kernel = tuple(draw(st.integers(1, min(3, side))) for side in padded)
+    stride = tuple(draw(st.integers(1, min(2, side))) for side in padded)
     return Conv2d(draw(st.integers(1, 3)), kernel, stride, pads, bias=draw(st.booleans()))
 
 
@@ -107,15 +108,15 @@ def systems(architecture):
 
 def jacobian(architecture, parameters, sample, label):
     """The whole matrix, input values in rows."""
-    size = architecture.input_size
-    units = np.eye(size).reshape(size, 1, *architecture.input_shape)
+    size = sample.size
+    units = np.eye(size).reshape(size, *sample.shape)
     exact = arithmetic.kind(sample) != "float64"
     return gradient_jacobian(architecture, parameters, sample, label).push_forward(
         RATIONAL.convert(units) if exact else units
     )
 
 
-def exact_rank(architecture, rng, zeros):
+def exact_rank(architecture, rng, zeros, samples=1):
     """Rank over the rationals at a random integer point, where some parameters and values are zero."""
 
     def draw(shape):
@@ -124,7 +125,7 @@ def exact_rank(architecture, rng, zeros):
 
     shapes = architecture.parameter_shapes
     parameters = Parameters(architecture, {name: draw(shape) for name, shape in shapes.items()})
-    sample, label = draw((1, *architecture.input_shape)), draw((1, architecture.output_size))
+    sample, label = draw((samples, *architecture.input_shape)), draw((samples, architecture.output_size))
     matrix = jacobian(architecture, parameters, sample, label)
     return flint.fmpq_mat(*matrix.shape, matrix.ravel().tolist()).rank() if matrix.size else 0
 
@@ -135,6 +136,13 @@ def test_no_exact_jacobian_exceeds_the_bound(network, seed, zeros):
     bound = nested_rank_bound(network, systems(network))
     assert exact_rank(network, np.random.default_rng(seed), zeros) <= bound.value <= network.input_size
     assert bound.nullity == network.input_size - bound.value
+
+
+@given(networks(EXACT), seeds)
+def test_no_exact_jacobian_of_two_samples_exceeds_the_bound(network, seed):
+    bound = nested_rank_bound(network, batch_size=2)
+    assert exact_rank(network, np.random.default_rng(seed), 0.0, samples=2) <= bound.value <= 2 * network.input_size
+    assert bound.value >= nested_rank_bound(network).value
 
 
 @given(networks([Tanh(), LeakyReLU(0.2)], "cross_entropy"), seeds)
@@ -215,12 +223,11 @@ def test_smaller_bounds_of_layers_never_raise_the_bound(network, seed):
 
 
 def test_never_below_what_the_first_layer_and_dead_inputs_say():
-    for network in zoo().values():
-        chain = links(network)
+    for name in NULLITY:
+        network = from_zoo(name)
         bound = nested_rank_bound(network, systems(network))
-        first = chain[0].system
-        if chain[0].is_convolution:
-            assert bound.nullity >= max(dead_inputs(chain), first.unknowns - upper_bound(first).value)
+        first = LayerSystem.of_layer(network.layers[0], network.input_shape)
+        assert bound.nullity >= max(dead_inputs(network), first.unknowns - upper_bound(first).value)
 
 
 def test_conservation_laws_are_needed_for_the_exact_rank():
@@ -275,6 +282,12 @@ def test_wrong_bounds_are_refused(rank_upper):
     network = Architecture("net", (4,), (Linear(3), ReLU(), Linear(2)), "cross_entropy")
     with pytest.raises(InputError, match="rank_upper"):
         nested_rank_bound(network, rank_upper)
+
+
+@pytest.mark.parametrize("batch_size", [0, 1.5, True])
+def test_wrong_batch_sizes_are_refused(batch_size):
+    with pytest.raises(InputError, match="batch_size"):
+        nested_rank_bound(from_zoo("two-layer-tanh"), batch_size=batch_size)
 
 
 def test_how_names_the_rules_that_were_used():
