@@ -6,9 +6,9 @@ image: for filters in general position
 
     dim ker F = C (C + 1) (k_h - 1) (k_w - 1)    if H >= (C + 1)(k_h - 1) and W >= (C + 1)(k_w - 1),
 
-whatever the size. With C + 2 or more filters the kernel is zero if H >= (C + 2)(k_h - 1) and W >= (C + 2)(k_w - 1). The first network of R-GAP's rank figure (3 → 4
-channels, 4×4, on 32×32) has 3364 forward equations for 3072 unknowns, but they have rank 2964. So |z| > |x| does not make a
-layer injective; what is missing has to come from its gradient equations.
+whatever the size. With C + 2 or more filters the kernel is zero if H >= (C + 2)(k_h - 1) and W >= (C + 2)(k_w - 1). The
+first network of R-GAP's rank figure (3 → 4 channels, 4×4, on 32×32) has 3364 forward equations for 3072 unknowns, but they
+have rank 2964. So |z| > |x| does not make a layer injective; what is missing has to come from its gradient equations.
 
 Notes
 -----
@@ -26,8 +26,8 @@ many points of P¹ × P¹, then
 
 is exact, M has length C (C + 1)(k_h - 1)(k_w - 1) (Porteous), and no cohomology is left from the stated sides on. One pixel
 less in both directions costs one dimension. For C + 2 filters the matrix drops its rank nowhere, and the Buchsbaum-Rim
-complex, which ends in O(-(C + 2)d)^C, gives zero from the sides on that this needs. That finitely many points, or none, is the rule is known from one instance for each size; here exact
-arithmetic looks at many.
+complex, which ends in O(-(C + 2)d)^C, gives zero from the sides on that this needs. That there are finitely many points, or
+none, follows for almost all filters from one instance with the stated nullity; exact arithmetic looks at many here.
 
 Source: derived here; the count for square images was found by measurement. Used against reading |z| > |x| as "determined"
 in the rank analysis of Zhu and Blaschko (arXiv:2010.07733); its figure was read, the paper was not.
@@ -49,8 +49,8 @@ from provable.theorems import MODULAR, RATIONAL, Source, Theorem, fact, holds, i
 from provable.theorems.strategies import readable_arrays
 
 theorem = Theorem(
-    statement=r"""Let F be the matrix of a convolution with stride 1 and no padding, with k_h x k_w filters in general position
-    from C to C' > C channels, on H x W pixels; let c = min(C', C + 2), H >= c (k_h - 1) and W >= c (k_w - 1). If
+    statement=r"""Let F be the matrix of a convolution with stride 1 and no padding, k_h x k_w filters in general position from
+    C to C' > C channels, on H x W pixels; let c = min(C', C + 2), H >= c (k_h - 1) and W >= c (k_w - 1). If
     C' = C + 1, its kernel has dimension C (C + 1)(k_h - 1)(k_w - 1); otherwise the kernel is zero.""",
     source=Source("derived", "", "against |z| > |x| as a criterion in the rank analysis of arXiv:2010.07733"),
     expected="certified",
@@ -252,7 +252,7 @@ def one_filter_more(draw):
 
 @theorem.false_twin("common zeros are counted as in the projective plane", instances=one_filter_more)
 def projective_count(case):
-    outputs, inputs, tall, wide = case.weight.shape
+    outputs, _, tall, wide = case.weight.shape
     degree = tall + wide - 2
     return holds(nullity(case) == math.comb(outputs, 2) * degree**2, name="dim ker F = C(C + 1, 2) (k_h + k_w - 2)^2")
 
