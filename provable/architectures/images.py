@@ -26,7 +26,7 @@ def _windows(extents: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
         )
     if stride[0] > padded[0] or stride[1] > padded[1]:
         raise InputError(
-            f"stride: found {stride} on a padded input of {padded[0]} by {padded[1]}; a stride of at most its size is accepted"
+            f"stride: found {stride} on a padded input of {padded[0]} by {padded[1]}; a stride of at most that is accepted"
         )
     return (padded[0] - kernel[0]) // stride[0] + 1, (padded[1] - kernel[1]) // stride[1] + 1
 

@@ -126,6 +126,7 @@ def show(result: Audit, console: Console) -> None:
         "because": result.ambiguity.how,
         "dead inputs": str(result.dead_inputs),
         "c(M)": "not defined" if result.c_metric is None else str(result.c_metric),
+        "R-GAP's index": "not defined" if result.rgap_index is None else str(result.rgap_index),
     }
     for name, value in metrics.items():
         console.print(f"{name}: {value}", highlight=False, markup=False, soft_wrap=True)

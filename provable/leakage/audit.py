@@ -39,6 +39,7 @@ from provable.leakage.chain import Chain, Link, chain
 from provable.leakage.coverage import dead_inputs
 from provable.leakage.dimension_counts import COVERED
 from provable.leakage.explanation import assumptions, explain
+from provable.leakage.metrics import rgap_index
 from provable.leakage.rank import RankBounds, rank_bounds
 from provable.leakage.rank_certificates import lower_certificate, upper_certificate
 from provable.leakage.result import Audit, LayerAudit
@@ -99,6 +100,7 @@ def audit(
         assumptions=assumptions(read, batch_size) + ambiguity.assumptions,
         layers=layers,
         c_metric=c_metric([layer for layer in layers if layer.type == "conv2d" and layer.is_on_main_path]),
+        rgap_index=None if batch_size > 1 else _rgap_index(architecture),
         ambiguity=ambiguity,
         dead_inputs=dead,
         verdict=verdict,
@@ -127,6 +129,13 @@ def c_metric(convolutions: Sequence[LayerAudit]) -> int | None:
             return None
         total -= round(Fraction((depth - position) * layer.deficit_lower, depth))
     return total if depth else None
+
+
+def _rgap_index(architecture: Architecture) -> int | None:
+    try:
+        return rgap_index(architecture).value
+    except UnsupportedError:  # a layer that the index has no rule for
+        return None
 
 
 def _seed(rng: int | np.random.Generator | None) -> int:

@@ -157,6 +157,9 @@ class Audit:
         Chen and Campbell's c(M): Σ_i round((d - i + 1)/d · (rank U_i - n_i)) over the d convolutions that are not on a
         shortcut, i = 1 nearest the input, as if all outputs were known; 0 for solvable layers, the more negative the fewer
         equations. None without convolutions or while a rank is not known.
+    rgap_index : int or None
+        R-GAP's count of missing equations, negative for a surplus (`provable.leakage.metrics.rgap_index`); None without
+        convolutions, for several samples and for layers that it has no rule for.
     ambiguity : Ambiguity
         How many dimensions of the input all gradients together leave open.
     dead_inputs : int
@@ -172,6 +175,7 @@ class Audit:
     assumptions: tuple[str, ...]
     layers: tuple[LayerAudit, ...]
     c_metric: int | None
+    rgap_index: int | None
     ambiguity: Ambiguity
     dead_inputs: int
     verdict: str
@@ -192,7 +196,7 @@ class Audit:
             "assumptions": list(self.assumptions),
             "layers": [layer.to_dict() for layer in self.layers],
             "c_metric": self.c_metric,
-            "rgap_index": None,
+            "rgap_index": self.rgap_index,
             "ambiguity": {
                 "lower": self.ambiguity.lower,
                 "upper": self.ambiguity.upper,

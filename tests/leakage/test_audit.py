@@ -30,6 +30,7 @@ from provable.architectures.zoo import from_zoo
 from provable.errors import InputError, UnsupportedError
 from provable.leakage import LayerSystem, audit, rank_bounds
 from provable.leakage.audit import c_metric
+from provable.leakage.metrics import rgap_index
 from provable.leakage.result import LayerAudit
 from provable.networks import Parameters, backpropagate, loss_gradient, losses, trace
 from provable.rigor.modular_rank import rank_mod
@@ -265,7 +266,7 @@ def test_json_has_the_keys_of_the_format(name):
     result = audit(SMALL[name])
     document = json.loads(result.to_json())
     assert set(document) == KEYS and document["format"] == "provable-audit/1"
-    assert document["rgap_index"] is None and document["cramer_rao"] is None
+    assert document["rgap_index"] == rgap_index(SMALL[name]).value and document["cramer_rao"] is None
     assert Architecture.from_dict(document["architecture"]) == SMALL[name]
     assert set(document["ambiguity"]) == {"lower", "upper", "global", "how"}
     assert document["ambiguity"]["global"] == (document["ambiguity"]["lower"] > 0)
