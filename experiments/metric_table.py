@@ -19,15 +19,12 @@ from pathlib import Path
 import numpy as np
 
 import provable
-from provable.architectures.zoo import from_zoo
+from provable.architectures.zoo import from_zoo, zoo
 from provable.networks import Parameters
 from provable.observations import Observation
 
-CHEN_CAMPBELL = (
-    "cnn2_c0 cnn2_c1 cnn2_c2 cnn2_c4 cnn2_c5 cnn2_c6 cnn3_c1 cnn3_c2 cnn3_c3 cnn3_c4 cnn3_c8 cnn3_c9 cnn4_c1 cnn4_c2 "
-    "cnn4_c3 lenet2"
-).split()
-RGAP = "cnn6 cnn6-d rgap-figure-1 rgap-figure-2 rgap-figure-3 rgap-figure-4 rgap-figure-5".split()
+PUBLISHED = ("cnn2", "cnn3", "cnn4", "lenet2", "cnn6", "rgap-figure")
+NETWORKS = [name for name in zoo() if name.startswith(PUBLISHED)]
 COLUMNS = (
     "network",
     "unknowns",
@@ -71,9 +68,7 @@ def row(name: str, seed: int) -> dict[str, object]:
     began = time.perf_counter()
     recovery = provable.recover(observation, rng=seed)
     ended = time.perf_counter()
-    error = (
-        np.linalg.norm(recovery.points[0] - truth) / np.linalg.norm(truth) if len(recovery.points) else float("nan")
-    )
+    error = np.linalg.norm(recovery.points[0] - truth) / np.linalg.norm(truth) if len(recovery.points) else float("nan")
     return {
         "network": name,
         "unknowns": architecture.input_size,
@@ -99,7 +94,9 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 0.32 * len(rows) + 1.6), sharey=True, layout="constrained")
+    figure, (left, right) = pyplot.subplots(
+        1, 2, figsize=(11, 0.32 * len(rows) + 1.6), sharey=True, layout="constrained"
+    )
     places = np.arange(len(rows))
     series = (
         ("-c(M), equations short", [-int(str(r["c_metric"])) for r in rows], "s", "tab:orange"),
@@ -116,7 +113,11 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
     left.legend(loc="upper left", fontsize=8)
     colours = {"certified": "tab:green", "consistent": "tab:olive", "partial": "tab:orange", "failed": "tab:red"}
     for status, colour in colours.items():
-        chosen = [(place, float(str(r["relative_error"]))) for place, r in zip(places, rows, strict=True) if r["status"] == status]
+        chosen = [
+            (place, float(str(r["relative_error"])))
+            for place, r in zip(places, rows, strict=True)
+            if r["status"] == status
+        ]
         if chosen:
             right.plot([max(e, 1e-17) for _, e in chosen], [p for p, _ in chosen], "o", color=colour, label=status)
     right.set_xscale("log")
@@ -132,7 +133,7 @@ def main(arguments: list[str]) -> None:
     folder = Path(arguments[0] if arguments else ".")
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for name in arguments[1:] or [*CHEN_CAMPBELL, *RGAP]:
+    for name in arguments[1:] or NETWORKS:
         rows.append(row(name, seed=0))
         sys.stdout.write("  ".join(f"{key}={value}" for key, value in rows[-1].items()) + "\n")
         sys.stdout.flush()

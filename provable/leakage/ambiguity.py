@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from provable.architectures import Architecture
 from provable.leakage.chain import Chain
+from provable.leakage.nested_rank import nested_rank_bound
 from provable.leakage.result import Ambiguity, LayerAudit
 
 
@@ -52,35 +53,10 @@ def _from_below(
         text = f"moving the input in the null space of {first.name} changes no gradient"
         found.append((first.deficit_lower, text, True))
     found.append((batch_size * dead, f"{dead} input values reach no output through the stack of convolutions", True))
-    unknowns = batch_size * architecture.input_size
-    rank, how = _counted_rank(architecture, layers)
-    found.append((unknowns - rank, f"all gradients together have rank at most {rank}: {how}", False))
+    nested = nested_rank_bound(architecture, {layer.path: layer.rank_upper for layer in layers}, batch_size=batch_size)
+    text = f"all gradients together have rank at most {nested.value} ({nested.how})"
+    found.append((nested.nullity, text, False))
     return max(found, key=lambda entry: entry[0])
-
-
-def _counted_rank(architecture: Architecture, layers: tuple[LayerAudit, ...]) -> tuple[int, str]:
-    """Bound the rank of the derivative of x ↦ all gradients by what passes through one layer.
-
-    All gradients behind layer i and its own are, to first order, functions of the layer's equations, whose rank is at most
-    that of its system; the layers before add at most one dimension per parameter.
-    """
-    before: dict[int, int] = {}
-    total = 0
-    names = architecture.parameter_shapes
-    for name, shape in names.items():
-        before.setdefault(int(name.partition("/")[0].partition(".")[0]), total)
-        size = 1
-        for extent in shape:
-            size *= extent
-        total += size
-    found = [(total, f"there are {total} parameters")]
-    for layer in layers:
-        if "." in layer.path:
-            continue
-        count = before[layer.index]
-        text = f"{layer.rank_upper} through {layer.name}"
-        found.append((count + layer.rank_upper, f"{text} and {count} parameters before it" if count else text))
-    return min(found, key=lambda entry: entry[0])
 
 
 def _from_above(
