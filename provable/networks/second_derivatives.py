@@ -292,6 +292,8 @@ class _Pass:
                 self._linear_gradients(layer, path, current)
             elif collect and isinstance(layer, Conv2d):
                 self._convolution_gradients(layer, path, current)
+            if collect and path == "0":  # nobody asks for the samples' part
+                break
             current = self._back(layer, path, current)
         return current
 
