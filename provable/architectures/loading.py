@@ -18,7 +18,7 @@ def load(source: str | Path) -> Architecture:
     Parameters
     ----------
     source : str or Path
-        A name of the zoo, the path of a ``.json`` file, or ``-`` for standard input.
+        A name of the zoo, the path of a ``.json`` or ``.onnx`` file, or ``-`` for JSON on standard input.
 
     Returns
     -------
@@ -30,13 +30,19 @@ def load(source: str | Path) -> Architecture:
     InputError
         If the name or the file is unknown, or the description is wrong; the message names the file and the field.
     """
+    if Path(source).suffix == ".onnx":
+        from provable.architectures.readers import from_onnx
+
+        return from_onnx(source)
     if isinstance(source, str) and source != "-" and Path(source).suffix != ".json" and Path(source).name == source:
         from provable.architectures.zoo import from_zoo
 
         return from_zoo(source)
     path = str(source)
     if path != "-" and Path(path).suffix != ".json":
-        raise InputError(f"{path}: found a file of unknown kind; a name of the zoo, a .json file or - is accepted")
+        raise InputError(
+            f"{path}: found a file of unknown kind; a name of the zoo, a .json or .onnx file or - is accepted"
+        )
     content = read_limited(path, limit_bytes=LARGEST_DESCRIPTION)
     try:
         return Architecture.from_json(content)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def audit(
     architecture: Annotated[
-        str | None, typer.Argument(help="A name of the zoo (see --list) or a FILE.json (- for standard input).")
+        str | None,
+        typer.Argument(help="A name of the zoo (see --list) or a FILE.json (- for standard input) or FILE.onnx."),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Number of samples behind the gradient.")] = 1,
     noise: Annotated[
@@ -63,7 +64,9 @@ def audit(
         _list(as_json, output)
         return
     if architecture is None:
-        raise InputError("ARCHITECTURE: is missing; a name of the zoo (see --list), a .json file or - is accepted")
+        raise InputError(
+            "ARCHITECTURE: is missing; a name of the zoo (see --list), a .json or .onnx file or - is accepted"
+        )
     from provable.architectures import load
     from provable.leakage import audit as run
 
