@@ -238,8 +238,10 @@ class OnnxGraph:
 
         Raises
         ------
+        InputError
+            If the node or its inputs do not fit the operator.
         UnsupportedError
-            If a constant has no number.
+            If a constant holds no numbers, or the operator is none that exporters write between constants.
         """
         name = node.outputs[0]
         if node.operator == "Constant":
