@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from provable import kernels, recovery
     from provable.checker import CheckResult
-    from provable.leakage import Audit, audit
+    from provable.leakage import Audit
+    from provable.leakage.audit import audit
     from provable.measures import Measure
     from provable.observations import Observation
     from provable.recovery import Recovery, recover

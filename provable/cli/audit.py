@@ -16,6 +16,7 @@ from provable.errors import InputError
 
 if TYPE_CHECKING:
     from provable.leakage import Audit, LayerAudit
+    from provable.leakage.metrics import CramerRao
 
 
 def audit(
@@ -131,11 +132,27 @@ def show(result: Audit, console: Console) -> None:
         "c(M)": "not defined" if result.c_metric is None else str(result.c_metric),
         "R-GAP's index": "not defined" if result.rgap_index is None else str(result.rgap_index),
     }
+    if result.cramer_rao is not None:
+        metrics["error under noise"] = _noisy(result.cramer_rao)
     for name, value in metrics.items():
         console.print(f"{name}: {value}", highlight=False, markup=False, soft_wrap=True)
     console.print("assuming:", highlight=False)
     for assumption in result.assumptions:
         console.print(f"- {assumption}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _noisy(bound: CramerRao) -> str:
+    """Say the Cramér-Rao bound in a sentence."""
+    where = f"(numerically, {bound.instance}; noise of standard deviation {bound.noise:g} on every gradient entry)"
+    partial = bound.identifiable_rmse_lower_bound
+    if bound.nullity is None:
+        return f"not resolved: the singular values show no gap {where}"
+    if bound.rmse_lower_bound is not None:
+        return f"an unbiased attack errs by at least {bound.rmse_lower_bound:.3g} per input value {where}"
+    answer = f"no unbiased attack recovers all of the sample, {bound.nullity} dimensions being open"
+    if partial is not None:
+        answer += f"; on the others it errs by at least {partial:.3g}"
+    return f"{answer} {where}"
 
 
 def attack(layer: LayerAudit) -> str:

@@ -39,7 +39,7 @@ from provable.leakage.chain import Chain, Link, chain
 from provable.leakage.coverage import dead_inputs
 from provable.leakage.dimension_counts import COVERED
 from provable.leakage.explanation import assumptions, explain
-from provable.leakage.metrics import rgap_index
+from provable.leakage.metrics import cramer_rao, rgap_index
 from provable.leakage.rank import RankBounds, rank_bounds
 from provable.leakage.rank_certificates import lower_certificate, upper_certificate
 from provable.leakage.result import Audit, LayerAudit
@@ -67,7 +67,8 @@ def audit(
     batch_size : int
         Number of samples behind the gradient.
     noise : float, optional
-        Standard deviation of Gaussian noise on every entry of the gradient; adds a lower bound of the error.
+        Standard deviation of Gaussian noise on every entry of the gradient; adds the Cramér-Rao bound of the error at a
+        random instance.
     rng : int or numpy.random.Generator, optional
         Seed of the witnesses, 0 by default. With probability about 1 - 10⁻¹⁴ it does not matter.
     progress : callable, optional
@@ -83,12 +84,15 @@ def audit(
     InputError
         If `batch_size`, `noise` or the seed is no such number.
     UnsupportedError
-        For a layer that has no place in a layer system, which is named, and for systems that would need too much memory.
+        For a layer that has no place in a layer system, which is named, and for what would need too much memory; with noise
+        also for layers that cannot be evaluated and for several samples.
     """
     seed = _seed(rng)
     _check_request(batch_size, noise)
     read = chain(architecture)
     tell = progress or (lambda what, done, total: None)
+    tell("reading", 0, len(read.links) + 1)
+    noisy = None if noise is None else cramer_rao(architecture, noise, rng=seed)
     layers = _layers(architecture, read, batch_size, seed, tell)
     dead = dead_inputs(architecture)
     tell("all gradients together", len(layers), len(layers) + 1)
@@ -103,6 +107,7 @@ def audit(
         rgap_index=None if batch_size > 1 else _rgap_index(architecture),
         ambiguity=ambiguity,
         dead_inputs=dead,
+        cramer_rao=noisy,
         verdict=verdict,
         explanation=explain(architecture, read, layers, ambiguity, verdict, dead, batch_size),
     )
@@ -153,13 +158,13 @@ def _check_request(batch_size: int, noise: float | None) -> None:
         raise InputError(f"batch_size: found {str(batch_size)[:40]!r}; a positive integer is accepted")
     if noise is not None and not (isinstance(noise, int | float) and 0 <= noise < float("inf")):
         raise InputError(f"noise: found {str(noise)[:40]!r}; a nonnegative number is accepted")
+    if noise is not None and batch_size > 1:
+        raise UnsupportedError(
+            f"noise: found {noise} with batch_size {batch_size}; the bound of the error is one for a single sample"
+        )
     if batch_size != 1:
         raise UnsupportedError(
             f"batch_size: found {batch_size}; layer systems of one sample are what this audit proves, so 1 is accepted"
-        )
-    if noise is not None:
-        raise UnsupportedError(
-            f"noise: found {noise}; this audit is about exact gradients and has no bound for noisy ones, so none is accepted"
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from provable.architectures import Architecture
+from provable.leakage.metrics.cramer_rao import CramerRao
 from provable.rigor.certificates import Certificate
 
 FORMAT = "provable-audit/1"
@@ -164,6 +165,8 @@ class Audit:
         How many dimensions of the input all gradients together leave open.
     dead_inputs : int
         Number of input values on which neither the output nor any gradient depends.
+    cramer_rao : CramerRao or None
+        Lower bounds of the error under the noise that was asked for.
     verdict : {"identifiable", "ambiguous", "undetermined"}
         Whether the sample is determined, is not, or this audit cannot tell.
     explanation : str
@@ -178,6 +181,7 @@ class Audit:
     rgap_index: int | None
     ambiguity: Ambiguity
     dead_inputs: int
+    cramer_rao: CramerRao | None
     verdict: str
     explanation: str
 
@@ -204,7 +208,7 @@ class Audit:
                 "how": self.ambiguity.how,
             },
             "dead_inputs": self.dead_inputs,
-            "cramer_rao": None,
+            "cramer_rao": None if self.cramer_rao is None else self.cramer_rao.to_dict(),
             "verdict": self.verdict,
             "explanation": self.explanation,
         }

@@ -91,7 +91,9 @@ def test_a_network_of_the_zoo(capsys):
         (["missing.json"], ["missing.json"]),
         (["cnn-digits", "--batch-size", "2"], ["batch_size", "2"]),
         (["cnn-digits", "--batch-size", "0"], ["batch_size", "0"]),
-        (["cnn-digits", "--noise", "0.5"], ["noise", "0.5"]),
+        (["vit-t16-patches", "--noise", "0.5"], ["150528"]),
+        (["resnet18-32", "--noise", "0.5"], ["batch_norm2d"]),
+        (["cnn-digits", "--noise", "0.5", "--batch-size", "2"], ["noise", "0.5"]),
         (["cnn-digits", "--noise", "nan"], ["noise", "nan"]),
         (["cnn-digits", "--seed", "-1"], ["--seed"]),
         (["cnn-digits", "--seed", "x"], ["--seed"]),
@@ -113,6 +115,13 @@ def test_a_layer_without_a_system_is_named(capsys, tmp_path):
     path.write_text(Architecture("early", (1, 6, 6), layers, "cross_entropy").to_json())
     status, out, err = call(capsys, path)
     assert (status, out) == (2, "") and "layer 0 (tanh)" in err
+
+
+def test_noise_is_said_in_a_sentence(capsys, short):
+    words = " ".join(call(capsys, short, "--noise", "0.01")[1].split())
+    assert "no unbiased attack recovers all of the sample, 51 dimensions being open; on the others" in words
+    words = " ".join(call(capsys, "cnn-digits", "--noise", "0.01")[1].split())
+    assert "an unbiased attack errs by at least" in words
 
 
 def test_hidden_outputs_are_said_beside_the_ranks(capsys, tmp_path):

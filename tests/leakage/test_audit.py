@@ -27,6 +27,7 @@ from provable.architectures import (
     Tanh,
 )
 from provable.architectures.zoo import from_zoo
+from provable.arithmetic import EPSILON
 from provable.errors import InputError, UnsupportedError
 from provable.leakage import LayerSystem, audit, rank_bounds
 from provable.leakage.audit import c_metric
@@ -321,7 +322,7 @@ def test_what_has_no_layer_system_is_named(kind):
     ("options", "error", "word"),
     [
         ({"batch_size": 2}, UnsupportedError, "batch_size"),
-        ({"noise": 0.1}, UnsupportedError, "noise"),
+        ({"noise": 0.1, "batch_size": 3}, UnsupportedError, "noise"),
         ({"batch_size": 0}, InputError, "batch_size"),
         ({"batch_size": True}, InputError, "batch_size"),
         ({"batch_size": 1.5}, InputError, "batch_size"),
@@ -337,3 +338,13 @@ def test_requests_that_cannot_be_served_are_refused_in_one_line(options, error, 
         audit(SMALL["short"], **options)
     assert type(caught.value) is error
     assert str(caught.value).startswith(f"{word}: found") and "\n" not in str(caught.value)
+
+
+def test_noise_adds_the_bound_of_the_error_and_changes_nothing_else():
+    plain, noisy = audit(SMALL["short"]), audit(SMALL["short"], noise=0.1)
+    assert noisy.to_dict() | {"cramer_rao": None} == plain.to_dict()
+    document = noisy.to_dict()["cramer_rao"]
+    assert (document["noise"], document["rmse_lower_bound"], document["infinite"]) == (0.1, None, True)
+    bounds = [audit(SMALL["solvable"], noise=noise).cramer_rao.rmse_lower_bound for noise in (0.0, 0.1, 0.2)]
+    assert bounds[0] == 0 < bounds[1]
+    assert abs(bounds[2] / bounds[1] - 2) <= 30 * EPSILON
