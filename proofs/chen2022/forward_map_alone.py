@@ -49,8 +49,8 @@ from provable.theorems import MODULAR, RATIONAL, Source, Theorem, fact, holds, i
 from provable.theorems.strategies import readable_arrays
 
 theorem = Theorem(
-    statement=r"""Let F be the matrix of a convolution with stride 1 and no padding, k_h x k_w filters in general position from
-    C to C' > C channels, on H x W pixels; let c = min(C', C + 2), H >= c (k_h - 1) and W >= c (k_w - 1). If
+    statement=r"""Let F be the matrix of a convolution with stride 1 and no padding, with k_h x k_w filters from C to C' > C
+    channels in general position, on H x W pixels; let c = min(C', C + 2), H >= c (k_h - 1) and W >= c (k_w - 1). If
     C' = C + 1, its kernel has dimension C (C + 1)(k_h - 1)(k_w - 1); otherwise the kernel is zero.""",
     source=Source("derived", "", "against |z| > |x| as a criterion in the rank analysis of arXiv:2010.07733"),
     expected="certified",
