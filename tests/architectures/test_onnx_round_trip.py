@@ -199,7 +199,7 @@ def image_layers(draw: st.DrawFn, shape: tuple[int, ...], *, padded_pools: bool 
         return draw(ACTIVATIONS)
     if kind is BatchNorm2d:
         return BatchNorm2d(draw(st.sampled_from([1e-5, 1e-3, 0.25])))
-    if kind is Conv2d:
+    if kind is Conv2d or kernel == (1, 1):  # a pooling of single entries is none
         return Conv2d(draw(st.integers(1, 3)), kernel, stride, padding, draw(st.booleans()))
     return kind(kernel, stride, padding if padded_pools else 0)
 

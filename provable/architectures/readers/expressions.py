@@ -25,7 +25,7 @@ from provable.architectures.activations import (
     Softplus,
 )
 
-LARGEST_EXPRESSION = 512
+LARGEST_EXPRESSION = 64
 """Atoms in an expression, nested ones counted as often as they occur; larger ones are not recognised."""
 
 SOFTPLUS_THRESHOLD = 20.0
@@ -133,9 +133,7 @@ def _subtract(left: Expression, right: Expression) -> Expression:
     return _add(left, _scaled(right, -1.0))
 
 
-def _multiply(left: Expression, right: Expression) -> Expression | None:
-    if left.size * right.size > LARGEST_EXPRESSION:
-        return None
+def _multiply(left: Expression, right: Expression) -> Expression:
     terms = []
     for first, a in left.terms:
         for second, b in right.terms:
@@ -177,11 +175,13 @@ def _divide(left: Expression, right: Expression) -> Expression | None:
 
 def _power(base: Expression, exponent: Expression) -> Expression | None:
     degree = exponent.constant
-    if degree is None or degree != int(degree) or not 0 <= degree < LONGEST_POLYNOMIAL:
+    if degree is None or not 0 <= degree < LONGEST_POLYNOMIAL or degree != int(degree):
         return None
-    result: Expression | None = number(1.0)
+    result = number(1.0)
     for _ in range(int(degree)):
-        result = None if result is None else _multiply(result, base)
+        result = _multiply(result, base)
+        if result.size > LARGEST_EXPRESSION:
+            return None
     return result
 
 
@@ -260,7 +260,7 @@ def _rounded(expression: Expression) -> Expression:
 def _known() -> dict[Expression, Activation]:
     gaussian = _add(number(1.0), _apply(Erf(), _scaled(X, math.sqrt(0.5))))
     forms = [(_multiply(_scaled(X, 0.5), gaussian), GELU()), (_multiply(X, _apply(Sigmoid(), X)), SiLU())]
-    return {_rounded(form): activation for form, activation in forms if form is not None}
+    return {_rounded(form): activation for form, activation in forms}
 
 
 KNOWN = _known()

@@ -321,7 +321,7 @@ def _input_shape(value: Any) -> tuple[int | None, Shape]:
             )
         extents.append(fields.integer(dimension.dim_value, f"{where}, axis {axis}", minimum=1))
     batch = dimensions[0].dim_value if dimensions[0].HasField("dim_value") else None
-    return batch, tuple(extents)
+    return batch, fields.bounded(tuple(extents), "an input")
 
 
 def read_graph(model: Any) -> tuple[Graph, dict[str, Constant]]:

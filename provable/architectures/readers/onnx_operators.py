@@ -148,7 +148,14 @@ def _pool(kind: type[AvgPool2d] | type[MaxPool2d]) -> Callable[[OnnxGraph, Node]
         node.only("ceil_mode", 0, (0, 1) if rests == [0, 0] else (0,))
         if kind is AvgPool2d:
             node.only("count_include_pad", 0, (0, 1) if padding == (0, 0) else (1,))
-        graph.emit_layer(node, _layer(node, kind, kernel, stride, padding))
+        if (kernel, stride, padding) == (
+            (1, 1),
+            (1, 1),
+            (0, 0),
+        ):  # what is left of an adaptive pooling to the same size
+            graph.emit(node, Unchanged(), graph.entries(node))
+        else:
+            graph.emit_layer(node, _layer(node, kind, kernel, stride, padding))
 
     return read
 
