@@ -22,7 +22,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +30,20 @@ from provable.architectures import Flatten, Identity, Linear
 from provable.arithmetic import EPSILON
 from provable.errors import InputError, UnsupportedError
 from provable.measures import Measure
-from provable.networks import Parameters, embed, forward, losses, tangents
+from provable.networks import embed, forward
 from provable.observations import Observation
+from provable.recovery.acceptance import (
+    RATIO,
+    conditions,
+    explaining_labels,
+    fitted_coefficients,
+    labels_agree,
+    longest,
+    norm_of,
+    power_of_two,
+    relative_misfit,
+    rounding_tolerance,
+)
 from provable.recovery.method import Method
 from provable.recovery.result import Recovery
 
@@ -41,16 +52,8 @@ Pieces = Mapping[str, Float]
 
 NAME = "fully-connected"
 
-RATIO = 30.0
-"""An error may be this multiple of k·ε·κ."""
-
-LARGEST_TOLERANCE = 2.0**-20
-"""No residual above this counts as rounding, however ill-conditioned the network."""
-
 SMALLEST_GAP = 1000.0
 """Neighbouring singular values of smaller ratio belong together; rounding to float16 makes gaps of a few thousand."""
-
-_MEMORY_LIMIT = 2**30
 
 
 def supports(observation: Observation) -> str | None:
@@ -133,12 +136,14 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     if not np.any(bias):
         return _failed(observation, f"the gradient of {where} is no sample's: its bias is zero, its weight not")
     # Powers of two bring both near 1, so that no square under- or overflows.
-    weight_power, bias_power = _power(weight), _power(bias)
+    weight_power, bias_power = power_of_two(weight), power_of_two(bias)
     scaled, sensitivity = np.ldexp(weight, -weight_power), np.ldexp(bias, -bias_power)
     scaled_point = rank_one_input(scaled, sensitivity)
     # Two roundings in an entry of the data, two in the fit; the data may have underflowed as well.
     underflow = math.ldexp(math.sqrt(weight.size), -1074 - weight_power)
-    rounded = _norm([scaled - np.outer(sensitivity, scaled_point)]) <= RATIO * 4 * EPSILON * _norm([scaled]) + underflow
+    rounded = (
+        norm_of([scaled - np.outer(sensitivity, scaled_point)]) <= RATIO * 4 * EPSILON * norm_of([scaled]) + underflow
+    )
     rank, error = (1, 0.0) if rounded else numerical_rank(weight, bias)
     if rank > 1:
         return _failed(
@@ -146,7 +151,7 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
             f"the gradient of {where} has numerical rank {rank}, so at least {rank} samples are in it; one is accepted",
         )
     inputs = np.ldexp(scaled_point, weight_power - bias_power).reshape(1, *observation.architecture.input_shape)
-    coefficients, open_directions = _coefficients(observation, inputs)
+    coefficients, open_directions = fitted_coefficients(observation, inputs, NAME)
     if not (np.all(np.isfinite(inputs)) and np.all(np.isfinite(coefficients))):
         return _failed(observation, f"the input of {where}, or what follows from it, is not finite in float64")
     result = _judged(observation, inputs, coefficients, open_directions, rng)
@@ -204,7 +209,7 @@ def numerical_rank(weight: Float, bias: Float) -> tuple[int, float]:
     error : float
         The first singular value after the gap, relative to the first of all; 0 if the rank is full.
     """
-    columns = np.column_stack([np.ldexp(weight, -_power(weight)), np.ldexp(bias, -_power(bias))])
+    columns = np.column_stack([np.ldexp(weight, -power_of_two(weight)), np.ldexp(bias, -power_of_two(bias))])
     # Unit columns: the bias must count, however large or small the inputs are.
     lengths = np.linalg.norm(columns, axis=0)
     columns = columns[:, lengths > 0] / lengths[lengths > 0]
@@ -227,10 +232,10 @@ def _judged(
         image = embed(architecture, parameters, Measure(inputs, coefficients))
     except InputError as error:  # a value inside is not finite
         return _failed(observation, f"the network cannot be evaluated at the input found ({error})")
-    residual = _relative(image, observation.vector)
-    length = max(math.prod(shape) for shape in architecture.shapes)
-    condition = _condition(observation, inputs, coefficients, image, rng)
-    tolerance = min(RATIO * length * EPSILON * condition, LARGEST_TOLERANCE)
+    residual = relative_misfit(image, observation.vector)
+    length = longest(observation)
+    condition, _ = conditions(observation, inputs, coefficients, image, rng)
+    tolerance = rounding_tolerance(observation, condition)
     fibre = (f"null-space:{open_directions}",) if open_directions else ()
     if not math.isfinite(residual):
         return _failed(observation, "the network overflows at the input found")
@@ -245,11 +250,15 @@ def _judged(
         status = "partial" if shown else "failed"
         return Recovery(inputs, coefficients, None, residual, NAME, fibre, status, reason=reason)
     outputs = forward(architecture, parameters, inputs)
-    labels = None if open_directions else _labels(observation, outputs, coefficients, tolerance)
+    labels = None if open_directions else explaining_labels(observation, outputs, coefficients, tolerance)
     reason = ""
     if labels is None and not open_directions:
         reason = f"no label explains the coefficients as one sample's under the loss {architecture.loss}"
-    if labels is not None and observation.labels is not None and not _agree(labels, observation.labels, tolerance):
+    if (
+        labels is not None
+        and observation.labels is not None
+        and not labels_agree(labels, observation.labels, tolerance)
+    ):
         reason = "the labels that the observation states are not those that its gradient shows"
         return Recovery(inputs, coefficients, labels, residual, NAME, fibre, "failed", reason=reason)
     return Recovery(inputs, coefficients, labels, residual, NAME, fibre, "consistent", reason=reason)
@@ -258,101 +267,6 @@ def _judged(
 def _first_layer(observation: Observation) -> int:
     layers = observation.architecture.layers
     return next((index for index, layer in enumerate(layers) if isinstance(layer, Linear)), len(layers))
-
-
-def _coefficients(observation: Observation, inputs: Float) -> tuple[Float, int]:
-    """Find c, and how many directions of it the observed pieces leave open."""
-    architecture = observation.architecture
-    last = len(architecture.layers) - 1
-    if isinstance(architecture.layers[last], Linear) and f"{last}/bias" in observation.vector:
-        return observation.vector[f"{last}/bias"].reshape(1, -1), 0
-    size = architecture.output_size * architecture.parameter_count
-    if 8 * size > _MEMORY_LIMIT:
-        raise UnsupportedError(
-            f"method {NAME}: the gradients of {architecture.output_size} outputs by {architecture.parameter_count} "
-            f"parameters need {8 * size} bytes; at most {_MEMORY_LIMIT} are accepted unless the last layer's bias gradient "
-            "is observed"
-        )
-    try:
-        gradients = tangents(architecture, observation.parameters, inputs)[0]
-    except InputError:  # a value inside is not finite
-        return np.full((1, architecture.output_size), np.nan), 0
-    columns, wanted, start = [], [], 0
-    for key, shape in architecture.parameter_shapes.items():
-        stop = start + math.prod(shape)
-        if key in observation.vector:
-            columns.append(gradients[:, start:stop])
-            wanted.append(observation.vector[key].reshape(-1))
-        start = stop
-    matrix, right = np.concatenate(columns, axis=1).T, np.concatenate(wanted)
-    if not (np.all(np.isfinite(matrix)) and np.any(matrix)):
-        return np.full((1, architecture.output_size), np.nan), 0
-    power = _power(right)
-    solution, _, rank, _ = np.linalg.lstsq(matrix, np.ldexp(right, -power), rcond=8 * max(matrix.shape) * EPSILON)
-    return np.ldexp(solution, power).reshape(1, -1), architecture.output_size - int(rank)
-
-
-def _labels(observation: Observation, outputs: Float, coefficients: Float, tolerance: float) -> NDArray[Any] | None:
-    loss = observation.architecture.loss
-    if loss == "squared":
-        return outputs - coefficients
-    if loss == "logistic":
-        labels: NDArray[Any] = -np.sign(coefficients[:, 0])
-        if not np.all(labels):
-            return None
-    else:
-        labels = np.argmin(coefficients, axis=1)
-    expected = losses.residual(loss, outputs, labels)
-    error = float(np.max(np.abs(expected - coefficients)))
-    return labels if error <= tolerance * max(1.0, float(np.max(np.abs(outputs)))) else None
-
-
-def _agree(labels: NDArray[Any], known: NDArray[Any], tolerance: float) -> bool:
-    return bool(np.all(np.abs(labels - known) <= tolerance * max(1.0, float(np.max(np.abs(known))))))
-
-
-def _condition(
-    observation: Observation, inputs: Float, coefficients: Float, image: Parameters, rng: np.random.Generator
-) -> float:
-    """Relative change of the image per relative change of everything it is computed from, at random signs."""
-    # Far above rounding, yet so small that next to no kink of a piecewise linear activation lies within.
-    step = 2.0**-40
-
-    def shaken(array: Float) -> Float:
-        moved = array * (1 + step * rng.choice([-1.0, 1.0], size=array.shape))
-        return np.clip(moved, -np.finfo(np.float64).max, np.finfo(np.float64).max)
-
-    worst = 1.0
-    for _ in range(2):
-        parameters = Parameters(
-            observation.architecture, {key: shaken(array) for key, array in observation.parameters.items()}
-        )
-        try:
-            moved = embed(observation.architecture, parameters, Measure(shaken(inputs), shaken(coefficients)))
-        except InputError:  # the network overflows next to the solution; nothing is known of its condition
-            continue
-        change = _relative(moved, {key: image[key] for key in observation.vector})
-        worst = max(worst, change / step if math.isfinite(change) else 1.0)
-    return worst
-
-
-def _relative(image: Pieces, vector: Pieces) -> float:
-    """Norm of the difference on the pieces of `vector`, relative to the norm of `vector`."""
-    power = _power(*vector.values())
-    difference = _norm([np.ldexp(image[key], -power) - np.ldexp(vector[key], -power) for key in vector])
-    size = _norm([np.ldexp(piece, -power) for piece in vector.values()])
-    if size == 0:
-        return 0.0 if difference == 0 else math.inf
-    return difference / size
-
-
-def _power(*arrays: Float) -> int:
-    """Give the exponent of the power of two just above the largest magnitude."""
-    return math.frexp(max(float(np.max(np.abs(array), initial=0.0)) for array in arrays))[1]
-
-
-def _norm(arrays: list[Float]) -> float:
-    return math.sqrt(sum(float(np.vdot(array, array)) for array in arrays))
 
 
 def _failed(observation: Observation, reason: str) -> Recovery:
