@@ -1,4 +1,4 @@
-"""`provable observe`: make an observation from an architecture and real data."""
+"""`provable observe`: make an observation from an architecture and data."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
     from provable.architectures import Architecture
 
-DATA = ("digits",)
-
 
 def observe(
     output: Annotated[Path, typer.Option("-o", "--output", help="Write the observation (.npz) there, atomically.")],
     data: Annotated[
-        str, typer.Option("--data", help="Which data: digits (8 by 8 images, in scikit-learn).")
+        str,
+        typer.Option(
+            "--data", help="Which data: digits (8 by 8 images, in scikit-learn) or synthetic (random images)."
+        ),
     ] = "digits",
     index: Annotated[int, typer.Option("--index", min=0, help="Number of the first sample.")] = 0,
     count: Annotated[int, typer.Option("--count", min=1, help="Number of samples in the batch.")] = 1,
@@ -39,7 +40,7 @@ def observe(
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an observation file: the gradient that real data leave behind in a network with random parameters.
+    """Make an observation file: the gradient that data leave behind in a network with random parameters.
 
     Parameters
     ----------
@@ -70,18 +71,17 @@ def observe(
     import numpy as np
 
     from provable.architectures import load
+    from provable.cli.samples import samples
     from provable.cli.truth import Truth
     from provable.measures import Measure
     from provable.networks import Parameters, forward, losses
     from provable.observations import REDUCTIONS, Observation
 
     check_targets(output, truth)
-    if data not in DATA:
-        raise InputError(f"--data: found {data!r}; {', '.join(DATA)} is accepted")
     if reduction not in REDUCTIONS:
         raise InputError(f"--reduction: found {reduction!r}; {' and '.join(REDUCTIONS)} are accepted")
     description = load(architecture)
-    inputs, classes = _digits(description, index, count)
+    inputs, classes = samples(data, description, index, count)
     labels = _labels(description, classes)
     parameters = Parameters.random(description, rng=np.random.default_rng(seed))
     observation = Observation.from_data(description, parameters, inputs, labels, reduction=reduction)
@@ -143,23 +143,6 @@ def _finish(contents: dict[Path, bytes], summary: dict[str, Any], as_json: bool)
             console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
 
     emit(json.dumps(summary, indent=2), as_json=as_json, output=None, show=show)
-
-
-def _digits(architecture: Architecture, index: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Give grey values from 0 to 1 in the architecture's shape, and the digits shown."""
-    from sklearn.datasets import load_digits
-
-    images, classes = load_digits(return_X_y=True)
-    if index + count > len(images):
-        raise InputError(
-            f"--index, --count: samples up to {index + count - 1} are asked for; digits has 0 to {len(images) - 1}"
-        )
-    if architecture.input_size != images.shape[1]:
-        raise InputError(
-            f"--architecture: {architecture.name} takes {architecture.input_size} numbers; a digit has {images.shape[1]}"
-        )
-    chosen = images[index : index + count] / 16.0
-    return chosen.reshape(count, *architecture.input_shape), classes[index : index + count].astype("int64")
 
 
 def _labels(architecture: Architecture, classes: NDArray[np.int64]) -> NDArray[Any]:

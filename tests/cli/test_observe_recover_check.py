@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from provable.architectures import Architecture, Conv2d, Flatten, Linear, ReLU, Tanh
+from provable.architectures import GELU, Architecture, Conv2d, Flatten, Linear, ReLU, Tanh
 from provable.cli.application import run
 from provable.cli.check import _rounded
 from provable.cli.truth import Truth
@@ -35,6 +35,9 @@ ARCHITECTURES = {
     "logit": Architecture("logit", (64,), (Linear(8), Tanh(), Linear(1)), "logistic"),
     "scalar": Architecture("scalar", (8, 8), (Flatten(), Linear(8), Tanh(), Linear(1)), "squared"),
     "convolution": Architecture("convolution", (1, 8, 8), (Conv2d(2, 3), Flatten(), Linear(10)), "cross_entropy"),
+    "gelu": Architecture("gelu", (1, 8, 8), (Conv2d(2, 3), GELU(), Flatten(), Linear(10)), "cross_entropy"),
+    "colour": Architecture("colour", (3, 12, 9), (Flatten(), Linear(10)), "cross_entropy"),
+    "one": Architecture("one", (1,), (Linear(10),), "cross_entropy"),
     "small": Architecture("small", (4,), (Linear(10),), "cross_entropy"),
     "three": Architecture("three", (64,), (Linear(3),), "cross_entropy"),
 }
@@ -174,11 +177,47 @@ def test_a_batch_is_refused_with_its_rank(folder, capsys):
     assert (folder / "r.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_no_method_for_a_convolution(folder, capsys):
-    made(capsys, architecture="convolution")
+def test_a_convolution_is_recovered_layer_by_layer(folder, capsys):
+    made(capsys, "--index", 3, architecture="convolution")
+    status, output, error = call(capsys, "recover", "o.npz", "--truth", "t.npz", "-o", "r.npz", "--json")
+    assert (status, error) == (0, "")
+    assert json.loads(output)["method"] == "layer-wise"
+    # k: 64 unknowns; the system of a random layer of this size has a condition below 100.
+    assert json.loads(output)["error"]["points"] <= 30 * 64 * 100 * 2.0**-52
+
+
+def test_no_method_for_a_layer_that_is_not_injective(folder, capsys):
+    made(capsys, architecture="gelu")
     status, output, _ = call(capsys, "recover", "o.npz")
     assert status == 1
     assert "layer 0 (conv2d) comes before" in " ".join(output.split())
+    assert "layer 1 (gelu) takes some values twice" in " ".join(output.split())
+
+
+@pytest.mark.parametrize("data", ["digits", "synthetic"])
+def test_images_of_another_size(data, folder, capsys):
+    made(capsys, "--data", data, "--index", 2, "--count", 2, architecture="colour")
+    truth = Truth.read("t.npz")
+    assert truth.measure.points.shape == (2, 3, 12, 9)
+    assert np.min(truth.measure.points) >= 0
+    assert np.max(truth.measure.points) <= 1
+    if data == "digits":
+        np.testing.assert_array_equal(truth.labels, CLASSES[2:4])
+        # Every pixel of the digit is there, in the same order, and nothing else.
+        rows, columns = np.arange(12) * 8 // 12, np.arange(9) * 8 // 9
+        digit = IMAGES[2].reshape(8, 8) / 16
+        for channel in truth.measure.points[0]:
+            np.testing.assert_array_equal(channel, digit[np.ix_(rows, columns)])
+    else:
+        assert truth.labels.tolist() == [2, 3]
+        assert len(np.unique(truth.measure.points)) > 600
+        made(capsys, "--data", data, "--index", 3, "--seed", 8, architecture="colour")
+        np.testing.assert_array_equal(Truth.read("t.npz").measure.points[0], truth.measure.points[1])
+
+
+def test_synthetic_data_of_one_number(folder, capsys):
+    made(capsys, "--data", "synthetic", architecture="one")
+    assert Truth.read("t.npz").measure.points.tolist() == [[0.5]]
 
 
 def test_certificate_that_cannot_be_made_is_not_written(folder, capsys):
@@ -213,7 +252,7 @@ def test_standard_input(folder, capsys, monkeypatch):
 
 WRONG_USAGE = {
     "no output": (["observe"], "--output"),
-    "unknown data": (["observe", "-o", "x.npz", "--data", "faces"], "--data: found 'faces'; digits is accepted"),
+    "unknown data": (["observe", "-o", "x.npz", "--data", "faces"], "--data: found 'faces'; digits and synthetic are"),
     "unknown reduction": (["observe", "-o", "x.npz", "--reduction", "max"], "--reduction: found 'max'; sum and mean"),
     "index beyond the data": (
         ["observe", "-o", "x.npz", "--architecture", "mlp.json", "--index", "1797"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from provable.architectures import Architecture, Conv2d, Flatten, Linear, ReLU, Residual, Tanh
+from provable.architectures import GELU, Architecture, Conv2d, Flatten, Linear, ReLU, Residual, Tanh
 from provable.errors import InputError, UnsupportedError
 from provable.networks import Parameters
 from provable.observations import Observation
@@ -13,7 +13,7 @@ from provable.recovery import METHODS, recover
 from provable.recovery.selection import LARGEST_ACTIVATION
 
 MLP = Architecture("mlp", (4,), (Linear(3), Tanh(), Linear(2)), "cross_entropy")
-UNBIASED = Architecture("unbiased", (4,), (Linear(3, bias=False), Tanh(), Linear(2)), "cross_entropy")
+UNBIASED = Architecture("unbiased", (4,), (Linear(3, bias=False), GELU(), Linear(2)), "cross_entropy")
 
 
 def observe(architecture, count=1):
@@ -46,6 +46,13 @@ def test_same_seed_same_bytes():
 def test_unknown_method():
     with pytest.raises(InputError, match=r"^method: found 'magic'; auto, fully-connected"):
         recover(observe(MLP), method="magic")
+
+
+def test_the_second_method_where_the_first_does_not_apply():
+    architecture = Architecture("unbiased", (4,), (Linear(3, bias=False), Tanh(), Linear(2)), "cross_entropy")
+    found = recover(observe(architecture), rng=0)
+    assert found.method == "layer-wise"
+    assert found.status in ("certified", "consistent")
 
 
 @pytest.mark.parametrize("method", ["auto", "fully-connected"])
