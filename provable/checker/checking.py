@@ -13,6 +13,7 @@ from provable.checker import (
     global_fibre,
     isolated_recovery,
     layer_ranks,
+    layerwise_recovery,
     uniqueness,
 )
 from provable.checker.verdict import CheckResult, Invalid
@@ -26,7 +27,9 @@ _CHECKS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "counterexample": counterexample.check,
 }
 
-CLAIMS = ("isolated-recovery", *_CHECKS)
+_OF_OBSERVATIONS = {"isolated-recovery": isolated_recovery.check, "layerwise-recovery": layerwise_recovery.check}
+
+CLAIMS = (*_OF_OBSERVATIONS, *_CHECKS)
 """The claim types that are known."""
 
 _OF_ARCHITECTURES = frozenset({"generic-rank-lower-bound", "generic-rank-upper-bound", "global-fibre"})
@@ -42,7 +45,7 @@ def check(
     certificate : str, bytes or dict
         A document of `provable-certificate/1`, as text or parsed.
     observation : bytes, optional
-        The bytes of the observation file; ``isolated-recovery`` needs them.
+        The bytes of the observation file; ``isolated-recovery`` and ``layerwise-recovery`` need them.
     architecture : str, optional
         Canonical JSON of an architecture; a claim about another one is then not accepted.
 
@@ -64,8 +67,8 @@ def check(
 
 
 def _prove(claim: str, data: dict[str, Any], subject: str, observation: bytes | None, architecture: str | None) -> str:
-    if claim == "isolated-recovery":
-        return isolated_recovery.check(data, subject, observation)
+    if claim in _OF_OBSERVATIONS:
+        return _OF_OBSERVATIONS[claim](data, subject, observation)
     if claim not in _CHECKS:
         raise Invalid("the claim is of no known type")
     expected = None if architecture is None else hashlib.sha256(architecture.encode()).hexdigest()

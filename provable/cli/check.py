@@ -17,6 +17,9 @@ from provable.errors import InputError
 if TYPE_CHECKING:
     from provable.recovery import Recovery
 
+OF_OBSERVATIONS = ("isolated-recovery", "layerwise-recovery")
+"""Claims about what was recovered from an observation."""
+
 
 def check(
     file: Annotated[str, typer.Argument(help="A certificate (.json) or a recovery (.npz); - for standard input.")],
@@ -57,7 +60,7 @@ def check(
     result = checker.check(text, observation=evidence)
     if not result.valid and not result.claim:
         raise InputError(f"{file}: certificate: {result.reason}")
-    if result.claim == "isolated-recovery" and evidence is None:
+    if result.claim in OF_OBSERVATIONS and evidence is None:
         raise InputError(f"{file}: certificate: is about an observation; --observation OBSERVATION.npz is needed")
     if recovery is not None:
         result = about_its_recovery(result, recovery, file)
@@ -65,7 +68,7 @@ def check(
     def show(console: Console) -> None:
         verdict = "[bold green]valid[/]" if result.valid else "[bold red]not valid[/]"
         console.print(f"{verdict}  {result.claim}", highlight=False)
-        proved = result.valid and result.claim == "isolated-recovery"
+        proved = result.valid and result.claim in OF_OBSERVATIONS
         console.print(in_numbers(text) if proved else result.reason, highlight=False, markup=False)
 
     emit(result.to_json(), as_json=as_json, output=None, show=show)
@@ -74,19 +77,26 @@ def check(
 
 
 def in_numbers(certificate: str) -> str:
-    """Say in numbers what a valid certificate of an isolated recovery proves.
+    """Say in numbers what a valid certificate of a recovery proves.
 
     Parameters
     ----------
     certificate : str
-        JSON text of a `provable-certificate/1` with the claim ``isolated-recovery``.
+        JSON text of a `provable-certificate/1` with one of the claims `OF_OBSERVATIONS`.
 
     Returns
     -------
     str
         One sentence; its numbers are rounded to the side on which it stays true.
     """
-    data = json.loads(certificate)["data"]
+    document = json.loads(certificate)
+    data = document["data"]
+    if document["claim"] == "layerwise-recovery":
+        branch = data.get("branch", "any")
+        which = "" if branch == "any" else f" with margin {'below' if branch == 'low' else 'above'} 1.278"
+        label = f" with label {data['label']}" if "label" in data else ""
+        what = f"every input{label}{which} that explains the observation up to {_rounded(Fraction(data['eta']), up=False)}"
+        return f"{what}, wherever it lies, is within {_rounded(Fraction(data['rho']), up=True)} of this one"
     radius, eta, rho = (Fraction(data[key]) for key in ("radius", "eta", "rho"))
     return (
         f"whatever lies within {_rounded(radius, up=False)} of these points and coefficients and explains the observation "

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from provable.cli.check import in_numbers
+from provable.cli.check import OF_OBSERVATIONS, in_numbers
 from provable.cli.output import JsonOption, SeedOption, emit
 from provable.cli.targets import check_targets
 
@@ -163,7 +163,7 @@ def _show(console: Console, result: Recovery, errors: dict[str, Any] | None) -> 
     if result.certificate is not None:
         claim = json.loads(result.certificate).get("claim")
         table.add_row("certificate", _plain(f"{claim}, accepted by the independent checker"))
-        if claim == "isolated-recovery":
+        if claim in OF_OBSERVATIONS:
             table.add_row("it proves that", _plain(in_numbers(result.certificate)))
     console.print(table, highlight=False)
 

@@ -1,4 +1,4 @@
-"""From a recovery that explains its observation to one that is proved to be isolated."""
+"""From a recovery that explains its observation to one that is proved to be isolated, or to be the only one."""
 
 from __future__ import annotations
 
@@ -22,16 +22,21 @@ def certified(observation: Observation, recovery: Recovery) -> Recovery:
     -------
     Recovery
         With status ``certified`` if the checker accepts the certificate; otherwise as before, and with the reason.
-        Only a ``consistent`` recovery is tried.
+        Only a ``consistent`` recovery is tried. Where ``isolated-recovery`` cannot be proved, of a convolutional chain
+        for instance, ``layerwise-recovery`` is tried for a single sample.
     """
     if recovery.status != "consistent":
         return recovery
     # Ball arithmetic is loaded only when there is something to prove.
     from provable import checker
+    from provable.rigor import isolated_recovery, layerwise_recovery
     from provable.rigor.certificates import Refusal
-    from provable.rigor.isolated_recovery import certify
 
-    outcome = certify(observation, recovery.measure)
+    outcome = isolated_recovery.certify(observation, recovery.measure)
+    if isinstance(outcome, Refusal) and recovery.measure.size == 1:
+        isolated, outcome = outcome, layerwise_recovery.certify(observation, recovery.measure)
+        if isinstance(outcome, Refusal):
+            outcome = Refusal(f"{isolated.reason}; layer by layer: {outcome.reason}")
     if isinstance(outcome, Refusal):
         return _without(recovery, f"no certificate: {outcome.reason}")
     text = outcome.to_json()

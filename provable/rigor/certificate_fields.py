@@ -98,6 +98,24 @@ def _three(item: Field) -> Field:
     return check
 
 
+def _label(value: Any, field: str) -> None:
+    if type(value) is not int or value not in (1, -1):
+        raise _refuse(field, value, "1 or -1")
+
+
+def _layer_proof(value: Any, field: str) -> None:
+    if not isinstance(value, Mapping):
+        raise _refuse(field, value, "an object")
+    strategy = value.get("strategy")
+    if not isinstance(strategy, str) or strategy not in _STRATEGIES:
+        raise _refuse(f"{field}.strategy", strategy, " or ".join(_STRATEGIES))
+    fields: dict[str, Field] = {"layer": _natural, "strategy": _text, "error": _nonnegative, **_STRATEGIES[strategy]}
+    if set(value) != set(fields):
+        raise _refuse(field, sorted(map(str, value)), ", ".join(fields))
+    for key, check in fields.items():
+        check(value[key], f"{field}.{key}")
+
+
 def _anything(value: Any, field: str) -> None:
     return None
 
@@ -116,6 +134,12 @@ _LAYER: dict[str, Field] = {
     "seed": _natural,
 }
 
+_STRATEGIES: dict[str, dict[str, Field]] = {
+    "gradient": {"kappa": _positive},
+    "forward": {"omega": _positive},
+    "gradient-then-forward": {"kappa": _positive, "omega": _positive, "complement": _matrix(decode_rational)},
+}
+
 _REQUIRED: dict[str, dict[str, Field]] = {
     "isolated-recovery": {
         "points": _matrix(decode_rational),
@@ -126,6 +150,17 @@ _REQUIRED: dict[str, dict[str, Field]] = {
         "sigma": _positive,
         "residual": _nonnegative,
         "rho": _nonnegative,
+    },
+    "layerwise-recovery": {
+        "points": _matrix(decode_rational),
+        "coefficients": _matrix(decode_rational),
+        "pieces": _list(_text),
+        "eta": _nonnegative,
+        "residual": _nonnegative,
+        "rho": _nonnegative,
+        "coefficient_rho": _nonnegative,
+        "determined_by": _one_of("bias", "logistic"),
+        "layers": _list(_layer_proof),
     },
     "generic-rank-lower-bound": {**_LAYER, "rank": _natural},
     "generic-rank-upper-bound": {
@@ -143,6 +178,11 @@ _REQUIRED: dict[str, dict[str, Field]] = {
 }
 
 _OPTIONAL: dict[str, dict[str, Field]] = {
+    "layerwise-recovery": {
+        "label": _label,
+        "branch": _one_of("any", "low", "high"),
+        "margins": _list(decode_rational),
+    },
     "global-fibre": {"weight": _list(decode_rational), "sensitivity": _list(decode_rational)},
     "counterexample": dict.fromkeys(("file", "twin", "text", "check", "relation", "left", "right"), _text_or_null),
 }
