@@ -95,7 +95,9 @@ def in_numbers(certificate: str) -> str:
         branch = data.get("branch", "any")
         which = "" if branch == "any" else f" with margin {'below' if branch == 'low' else 'above'} 1.278"
         label = f" with label {data['label']}" if "label" in data else ""
-        what = f"every input{label}{which} that explains the observation up to {_rounded(Fraction(data['eta']), up=False)}"
+        what = (
+            f"every input{label}{which} that explains the observation up to {_rounded(Fraction(data['eta']), up=False)}"
+        )
         return f"{what}, wherever it lies, is within {_rounded(Fraction(data['rho']), up=True)} of this one"
     radius, eta, rho = (Fraction(data[key]) for key in ("radius", "eta", "rho"))
     return (
