@@ -5,6 +5,8 @@ zero, because the entries of U are linear in (w, D). With R for row spaces, at e
 
     rank U = rank W + rank K - dim (R(W) ∩ R(K)).                                              (1)
 
+Several samples are several images side by side: below, pixels and positions are those of all B samples of the batch.
+
 Covered unknowns. A pixel that no patch contains is a zero column of U.
 
 Equation count. The rows of W at one output position live on its patch: rank W <= r_W = Σ_positions min(out_channels,
@@ -108,7 +110,7 @@ def forward_count(system: LayerSystem) -> int:
     """
     lags = np.multiply.outer(system.axes[0].inside, system.axes[1].inside)
     count = int(np.minimum(system.out_channels, system.in_channels * lags).sum())
-    return min(count, covered_unknowns(system))
+    return min(system.batch_size * count, covered_unknowns(system))
 
 
 def gradient_count(system: LayerSystem) -> int:
@@ -133,8 +135,8 @@ def _blocks(system: LayerSystem) -> list[tuple[int, int, object]]:
     result: list[tuple[int, int, object]] = []
     for rows in vertical:
         for columns in horizontal:
-            seen = np.multiply.outer(rows.seen, columns.seen)
-            covered = rows.covered * columns.covered
+            seen = system.batch_size * np.multiply.outer(rows.seen, columns.seen)
+            covered = system.batch_size * rows.covered * columns.covered
             rank = min(int(np.minimum(system.out_channels, seen).sum()), covered)
             result.append((rank, seen.size * (covered - rank), (rows, columns)))
     return result
@@ -155,7 +157,7 @@ def image_count(system: LayerSystem, *, gradient_attained: bool) -> int:
     int
         r_K + out_channels · (bound of dim Y).
     """
-    live = int(np.count_nonzero(np.multiply.outer(system.axes[0].inside, system.axes[1].inside)))
+    live = system.batch_size * int(np.count_nonzero(np.multiply.outer(system.axes[0].inside, system.axes[1].inside)))
     image = live - min(system.out_channels, live)
     if gradient_attained:
         different = {look: size for _, size, look in _blocks(system)}
@@ -174,12 +176,13 @@ def tiled_rank(system: LayerSystem) -> int | None:
     Returns
     -------
     int or None
-        covered unknowns - (patch - out_channels)₊ (positions - out_channels)₊, or None if patches overlap or reach into
+        covered unknowns - (patch - out_channels)₊ (B positions - out_channels)₊, or None if patches overlap or reach into
         the padding.
     """
     if not all(axis.disjoint for axis in system.axes):
         return None
-    short = max(system.patch - system.out_channels, 0) * max(system.positions - system.out_channels, 0)
+    places = system.batch_size * system.positions
+    short = max(system.patch - system.out_channels, 0) * max(places - system.out_channels, 0)
     return covered_unknowns(system) - short
 
 
@@ -201,7 +204,8 @@ def counted_bound(system: LayerSystem, *, gradient_attained: bool) -> UpperBound
     covered, forward, gradient = covered_unknowns(system), forward_count(system), gradient_count(system)
     tiled = tiled_rank(system)
     if tiled is not None:
-        shared = min(system.out_channels, system.patch) * min(system.out_channels, system.positions)
+        places = system.batch_size * system.positions
+        shared = min(system.out_channels, system.patch) * min(system.out_channels, places)
         return UpperBound(tiled, TILED, covered, forward, gradient, shared)
     images = image_count(system, gradient_attained=gradient_attained)
     value, how = min((covered, COVERED), (forward + gradient, COUNT), (images, IMAGES), key=lambda pair: pair[0])

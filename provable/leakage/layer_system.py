@@ -12,117 +12,9 @@ from numpy.typing import NDArray
 
 from provable.architectures.layers import Conv2d, Linear
 from provable.errors import InputError
+from provable.leakage.axis import Axis
 
 Array = NDArray[Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class PixelClass:
-    """The pixels of one residue modulo the stride on one axis, numbered from 0.
-
-    Parameters
-    ----------
-    pixels : int
-        How many there are.
-    covered : int
-        How many of them some output position sees.
-    shifts : tuple of int
-        For every lag that sees the class: position minus number of the pixel. Equal classes are seen in the same way.
-    seen : tuple of int
-        For the same lags: how many pairs of position and pixel there are.
-    """
-
-    pixels: int
-    covered: int
-    shifts: tuple[int, ...]
-    seen: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Axis:
-    """How a kernel touches one image axis: which output position sees which pixel through which lag.
-
-    Parameters
-    ----------
-    pixels : int
-        Length of the image axis.
-    lags : int
-        Length of the kernel.
-    stride : int
-        Step between neighbouring output positions.
-    padding : int
-        Zeros before and after the image.
-    """
-
-    pixels: int
-    lags: int
-    stride: int
-    padding: int
-
-    @property
-    def positions(self) -> int:
-        """Number of output positions, ``floor((pixels + 2 padding - lags) / stride) + 1``."""
-        return (self.pixels + 2 * self.padding - self.lags) // self.stride + 1
-
-    def touched(self, lag: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """List what one kernel entry touches.
-
-        Parameters
-        ----------
-        lag : int
-            Index of the kernel entry.
-
-        Returns
-        -------
-        positions, pixels : ndarray of int
-            Equally long: output position ``positions[t]`` sees pixel ``pixels[t]``; what falls on padding is left out.
-        """
-        positions = np.arange(self.positions)
-        pixels = self.stride * positions + lag - self.padding
-        inside = (pixels >= 0) & (pixels < self.pixels)
-        return positions[inside], pixels[inside]
-
-    @functools.cached_property
-    def visits(self) -> NDArray[np.intp]:
-        """How many pairs of a position and a lag see each pixel, (pixels,)."""
-        counts = np.zeros(self.pixels, dtype=np.intp)
-        for lag in range(self.lags):
-            counts[self.touched(lag)[1]] += 1
-        return counts
-
-    @property
-    def covered(self) -> NDArray[np.bool_]:
-        """Which pixels are seen at all, (pixels,)."""
-        result: NDArray[np.bool_] = self.visits > 0
-        return result
-
-    @functools.cached_property
-    def inside(self) -> NDArray[np.intp]:
-        """How many lags of each output position stay inside the image, (positions,)."""
-        counts = np.zeros(self.positions, dtype=np.intp)
-        for lag in range(self.lags):
-            counts[self.touched(lag)[0]] += 1
-        return counts
-
-    @functools.cached_property
-    def classes(self) -> tuple[PixelClass, ...]:
-        """The classes of pixels with equal residues modulo the stride; a lag sees pixels of one class only."""
-        result = []
-        for residue in range(min(self.stride, self.pixels)):
-            shifts, seen = [], []
-            for lag in range(self.lags):
-                positions, pixels = self.touched(lag)
-                if len(positions) and int(pixels[0]) % self.stride == residue:
-                    shifts.append(int(positions[0]) - int(pixels[0]) // self.stride)
-                    seen.append(len(positions))
-            members = self.covered[residue :: self.stride]
-            result.append(PixelClass(len(members), int(np.count_nonzero(members)), tuple(shifts), tuple(seen)))
-        return tuple(result)
-
-    @property
-    def disjoint(self) -> bool:
-        """Whether no two output positions share a pixel and no position sees padding."""
-        return bool((self.visits <= 1).all() and self.visits.sum() == self.lags * self.positions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +29,9 @@ class LayerSystem:
         Height and width of the input, (1, 1) for a linear layer.
     kernel_size, stride, padding : (int, int)
         As in PyTorch, vertical before horizontal.
+    batch_size : int
+        Number B of samples behind the gradient; every sample has unknowns, forward equations and sensitivities of its own,
+        and the gradient is their sum.
 
     Notes
     -----
@@ -146,7 +41,9 @@ class LayerSystem:
 
     ``W[(o,p,q),(c,i,j)] = weight[o,c,a,b]`` with i = s p + a - padding, j = s q + b - padding, and
     ``K[(o,c,a,b),(c',i,j)] = [c = c'] D[o,p,q]`` for the same pairs. So K is, after a permutation of its rows,
-    I ⊗ K̃ with one block per input channel, where K̃ has the rows (o,a,b) and the columns (i,j).
+    I ⊗ K̃ with one block per input channel, where K̃ has the rows (o,a,b) and the columns (i,j). Of B samples the unknowns
+    are stacked: W becomes I_B ⊗ W, and K = [K⁽¹⁾ … K⁽ᴮ⁾], since the gradient is summed; pixels and positions of different
+    samples are different ones, so K is again I ⊗ K̃ up to the order of rows and columns, K̃ = [K̃⁽¹⁾ … K̃⁽ᴮ⁾].
     A linear layer is the case of a 1×1 kernel on a 1×1 image. An attacker who knows z and D solves U x = b; the
     solution is unique if and only if rank U equals the number of unknowns.
 
@@ -162,8 +59,11 @@ class LayerSystem:
     kernel_size: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
+    batch_size: int = 1
 
     def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"layer system: batch_size is {self.batch_size}; a positive number is accepted")
         numbers = (self.in_channels, self.out_channels, *self.input_size, *self.kernel_size, *self.stride)
         if min(numbers) < 1 or min(self.padding) < 0 or min(self.output_size) < 1:
             raise InputError(
@@ -173,7 +73,7 @@ class LayerSystem:
             )
 
     @classmethod
-    def of_layer(cls, layer: Linear | Conv2d, input_shape: Sequence[int]) -> LayerSystem:
+    def of_layer(cls, layer: Linear | Conv2d, input_shape: Sequence[int], *, batch_size: int = 1) -> LayerSystem:
         """Read the system's sizes off a layer.
 
         Parameters
@@ -182,6 +82,8 @@ class LayerSystem:
             The layer.
         input_shape : sequence of int
             Shape of its input without the batch axis.
+        batch_size : int
+            Number of samples behind the gradient.
 
         Returns
         -------
@@ -190,7 +92,7 @@ class LayerSystem:
         """
         if isinstance(layer, Linear):
             (features,) = input_shape
-            return cls(features, layer.out_features)
+            return cls(features, layer.out_features, batch_size=batch_size)
         channels, height, width = input_shape
         return cls(
             channels,
@@ -199,6 +101,7 @@ class LayerSystem:
             layer.kernel_size,
             layer.stride,
             layer.padding,
+            batch_size,
         )
 
     @functools.cached_property
@@ -220,18 +123,22 @@ class LayerSystem:
         return (self.out_channels, self.in_channels, *self.kernel_size)
 
     @property
-    def sensitivity_shape(self) -> tuple[int, int, int]:
-        """Shape of the sensitivity D, (out_channels, output height, output width)."""
-        return (self.out_channels, *self.output_size)
+    def sensitivity_shape(self) -> tuple[int, ...]:
+        """Shape of the sensitivity D: (out_channels, output height, output width), of several samples behind B."""
+        return (*self._samples, self.out_channels, *self.output_size)
+
+    @property
+    def _samples(self) -> tuple[int, ...]:
+        return () if self.batch_size == 1 else (self.batch_size,)
 
     @property
     def pixels(self) -> int:
-        """Number of pixels of one input channel."""
+        """Number of pixels of one input channel of one sample."""
         return self.input_size[0] * self.input_size[1]
 
     @property
     def positions(self) -> int:
-        """Number of output positions."""
+        """Number of output positions of one sample."""
         return self.output_size[0] * self.output_size[1]
 
     @property
@@ -241,13 +148,13 @@ class LayerSystem:
 
     @property
     def unknowns(self) -> int:
-        """Number of unknowns, the size of the layer's input."""
-        return self.in_channels * self.pixels
+        """Number of unknowns, the size of the layer's input times the number of samples."""
+        return self.batch_size * self.in_channels * self.pixels
 
     @property
     def forward_equations(self) -> int:
         """Number of rows of W: one per output."""
-        return self.out_channels * self.positions
+        return self.batch_size * self.out_channels * self.positions
 
     @property
     def gradient_equations(self) -> int:
@@ -262,7 +169,7 @@ class LayerSystem:
     @property
     def uncovered_unknowns(self) -> int:
         """Number of inputs that no output sees: exact zero columns of U."""
-        return self.in_channels * int(np.count_nonzero(~self.covered))
+        return self.batch_size * self.in_channels * int(np.count_nonzero(~self.covered))
 
     def touched(self, row: int, column: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """List what the kernel entry (row, column) touches, padding left out.
@@ -275,12 +182,33 @@ class LayerSystem:
         Returns
         -------
         positions, pixels : ndarray of int
-            Equally long flat indices of output positions and of the pixels that they see through this entry.
+            Equally long flat indices, inside one sample, of output positions and of the pixels that they see through this
+            entry.
         """
         vertical, horizontal = (axis.touched(lag) for axis, lag in zip(self.axes, (row, column), strict=True))
         positions = np.add.outer(vertical[0] * self.output_size[1], horizontal[0]).ravel()
         pixels = np.add.outer(vertical[1] * self.input_size[1], horizontal[1]).ravel()
         return positions, pixels
+
+    def touched_in_batch(self, row: int, column: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """List what the kernel entry (row, column) touches in all samples.
+
+        Parameters
+        ----------
+        row, column : int
+            Indices into the kernel.
+
+        Returns
+        -------
+        positions, pixels : ndarray of int
+            As `touched`, numbered on through the samples: sample · positions + position, sample · pixels + pixel.
+        """
+        samples = np.arange(self.batch_size)
+        positions, pixels = self.touched(row, column)
+        return (
+            np.add.outer(self.positions * samples, positions).ravel(),
+            np.add.outer(self.pixels * samples, pixels).ravel(),
+        )
 
     def lags(self) -> list[tuple[int, int]]:
         """List the kernel entries.
@@ -303,52 +231,64 @@ class LayerSystem:
         Returns
         -------
         ndarray of shape (forward_equations, unknowns)
-            W, with W x = z - bias.
+            W, with W x = z - bias; of several samples I_B ⊗ W.
         """
         weight = np.asarray(weight).reshape(self.weight_shape)
         matrix = np.zeros((self.out_channels, self.positions, self.in_channels, self.pixels), dtype=weight.dtype)
         for row, column in self.lags():
             positions, pixels = self.touched(row, column)
             matrix[:, positions, :, pixels] = weight[None, :, :, row, column]
-        return matrix.reshape(self.forward_equations, self.unknowns)
+        once = matrix.reshape(self.out_channels * self.positions, self.in_channels * self.pixels)
+        if self.batch_size == 1:
+            return once
+        batch = np.zeros((self.batch_size, len(once), self.batch_size, once.shape[1]), dtype=once.dtype)
+        for sample in range(self.batch_size):
+            batch[sample, :, sample] = once
+        return batch.reshape(self.forward_equations, self.unknowns)
 
     def gradient_block(self, sensitivity: Array) -> Array:
         """Write the gradient as a linear map of one input channel.
 
         Parameters
         ----------
-        sensitivity : ndarray of shape (out_channels, output height, output width)
+        sensitivity : ndarray of shape (out_channels, output height, output width), of several samples behind batch_size
             D = ∂L/∂z, numbers of any kind.
 
         Returns
         -------
-        ndarray of shape (out_channels * kernel height * kernel width, pixels)
-            K̃, rows ordered (o, a, b).
+        ndarray of shape (out_channels * kernel height * kernel width, batch_size * pixels)
+            K̃, rows ordered (o, a, b), columns (sample, i, j).
         """
-        sensitivity = np.asarray(sensitivity).reshape(self.out_channels, self.positions)
-        block = np.zeros((self.out_channels, len(self.lags()), self.pixels), dtype=sensitivity.dtype)
+        stacked = np.asarray(sensitivity).reshape(self.batch_size, self.out_channels, self.positions)
+        side_by_side = stacked.transpose(1, 0, 2).reshape(self.out_channels, -1)
+        width = self.batch_size * self.pixels
+        block = np.zeros((self.out_channels, len(self.lags()), width), dtype=stacked.dtype)
         for index, (row, column) in enumerate(self.lags()):
-            positions, pixels = self.touched(row, column)
-            block[:, index, pixels] = sensitivity[:, positions]
-        return block.reshape(-1, self.pixels)
+            positions, pixels = self.touched_in_batch(row, column)
+            block[:, index, pixels] = side_by_side[:, positions]
+        return block.reshape(-1, width)
 
     def gradient_matrix(self, sensitivity: Array) -> Array:
         """Write the gradient as a dense matrix; meant for small layers, `gradient_block` holds the same numbers.
 
         Parameters
         ----------
-        sensitivity : ndarray of shape (out_channels, output height, output width)
+        sensitivity : ndarray of shape (out_channels, output height, output width), of several samples behind batch_size
             D = ∂L/∂z, numbers of any kind.
 
         Returns
         -------
         ndarray of shape (gradient_equations, unknowns)
-            K, with K x = vec(∂L/∂weight), rows ordered (o, c, a, b).
+            K, with K x = vec(∂L/∂weight), rows ordered (o, c, a, b), columns (sample, c, i, j).
         """
-        block = self.gradient_block(sensitivity).reshape(self.out_channels, -1, self.pixels)
-        matrix = np.zeros((self.out_channels, self.in_channels, block.shape[1], self.unknowns), dtype=block.dtype)
+        block = self.gradient_block(sensitivity)
+        block = block.reshape(self.out_channels, -1, self.batch_size, self.pixels)
+        matrix = np.zeros(
+            (self.out_channels, self.in_channels, block.shape[1], self.batch_size, self.in_channels, self.pixels),
+            dtype=block.dtype,
+        )
         for channel in range(self.in_channels):
-            matrix[:, channel, :, channel * self.pixels : (channel + 1) * self.pixels] = block
+            matrix[:, channel, :, :, channel] = block
         return matrix.reshape(self.gradient_equations, self.unknowns)
 
     def matrix(self, weight: Array, sensitivity: Array) -> Array:
@@ -358,7 +298,7 @@ class LayerSystem:
         ----------
         weight : ndarray of shape (out_channels, in_channels, kernel height, kernel width)
             Weights.
-        sensitivity : ndarray of shape (out_channels, output height, output width)
+        sensitivity : ndarray of shape (out_channels, output height, output width), of several samples behind batch_size
             D = ∂L/∂z.
 
         Returns
@@ -373,17 +313,19 @@ class LayerSystem:
 
         Parameters
         ----------
-        inputs : ndarray of shape (in_channels, height, width)
+        inputs : ndarray of shape (in_channels, height, width), of several samples behind batch_size
             The layer's input, numbers of any kind.
 
         Returns
         -------
-        ndarray of shape (patch, positions)
-            P, rows ordered (c, a, b): z = weight P and ∂L/∂weight = D Pᵀ as matrices.
+        ndarray of shape (patch, batch_size * positions)
+            P, rows ordered (c, a, b), columns (sample, p, q): z = weight P and ∂L/∂weight = D Pᵀ as matrices.
         """
-        inputs = np.asarray(inputs).reshape(self.in_channels, self.pixels)
-        patches = np.zeros((self.in_channels, len(self.lags()), self.positions), dtype=inputs.dtype)
+        inputs = np.asarray(inputs).reshape(self.batch_size, self.in_channels, self.pixels)
+        side_by_side = inputs.transpose(1, 0, 2).reshape(self.in_channels, -1)
+        width = self.batch_size * self.positions
+        patches = np.zeros((self.in_channels, len(self.lags()), width), dtype=inputs.dtype)
         for index, (row, column) in enumerate(self.lags()):
-            positions, pixels = self.touched(row, column)
-            patches[:, index, positions] = inputs[:, pixels]
-        return patches.reshape(self.patch, self.positions)
+            positions, pixels = self.touched_in_batch(row, column)
+            patches[:, index, positions] = side_by_side[:, pixels]
+        return patches.reshape(self.patch, width)
