@@ -22,8 +22,27 @@ patch covers, the others being zero columns. Every term by an argument that hold
 - dim(R(W) ∩ R(K)) ≥ rank of the Cout² vectors Σ_p D[o',p] W[(o,p),:] = Σ_(c,a,b) w[o,c,a,b] K[(o',c,a,b),:], which lie in
   both; generically that rank is at least its value modulo the prime at the witness.
 
+- rank K + rank of W on the kernel I ⊗ N of K ≤ rank K + Cout·``images`` if ``images`` ≥ dim Y, Y being spanned by all
+  restrictions of N to what one (a,b) sees, as vectors of the positions; each output of W on I ⊗ N lies in it. Y lies in
+  ker D on the positions that see anything, so dim Y ≤ live - min(Cout, live) for D in general position. A class of pixels
+  adds at most (number of (a,b) that see it)·(covered pixels - rank of its block of K̃), and classes that are seen alike add
+  the same vectors; this needs that K attains the bound of its rank, which its rank at the drawn sensitivities shows.
+
+*Samples.* With ``batch_size`` B, W becomes I_B ⊗ W and K̃ = [K̃⁽¹⁾ … K̃⁽ᴮ⁾], as the gradient is summed. The samples'
+images count as parts of one image in all statements above; positions, pixels and sensitivities are numbered sample by
+sample: the stream ``sensitivity`` is ordered (sample, o, p, q).
+
+*Structured points.* Any point proves a lower bound, and any point shows dependencies. The optional key ``witness`` names
+another one than above. Its ``groups`` make the weight block diagonal: ``count`` equal groups of ``inputs`` and ``outputs``
+channels, taken in turn, whose outputs see their inputs only; the kernels of a group are those of the stream ``weight`` for
+its own sizes, at the entries [c, a, b] in ``taps`` (a list per output; all entries if absent), and 0 elsewhere. Then U is
+a direct sum over the groups, with the whole K̃ in every input channel. If there are ``positions``, the sensitivity of the
+output channel o is 1 at the o-th of them and 0 elsewhere; K then spans the unit vectors of the pixels in the patches at
+these positions, rank U = Cin·(number of such pixels) + rank of W on the other pixels, and the vectors above are the rows
+of W at these positions.
+
 If no two patches share a pixel and none reaches into the padding, patches are independent columns of a matrix P and the
-vectors of the last item are w_o ⊗ D_o', so their generic rank is min(Cout, patch)·min(Cout, positions) without a witness.
+vectors of the third item are w_o ⊗ D_o', so their generic rank is min(Cout, patch)·min(Cout, positions) without a witness.
 Then both bounds agree: U P = 0 means wP = 0 and D Pᵀ = 0, whose solutions are ker w ⊗ ker D.
 """
 
@@ -38,7 +57,7 @@ from provable.checker import documents
 from provable.checker.description import layer_at, layers_of, pair
 from provable.checker.layer_system import Axis, System
 from provable.checker.verdict import Invalid
-from provable.checker.witness import Witness
+from provable.checker.witness import Witness, read_point
 
 _SIZES = ("in_channels", "height", "width", "out_channels")
 _PAIRS = ("kernel", "stride", "padding")
@@ -75,9 +94,17 @@ def _system(data: dict[str, Any], subject: str) -> tuple[System, int, int]:
     )
     if min(axes[0].positions, axes[1].positions) < 1:
         raise Invalid("the kernel is larger than the padded input")
-    return System(sizes[0], sizes[3], axes), prime, seed
+    samples = documents.natural(data.get("batch_size", 1), "batch_size", 1)
+    return System(sizes[0], sizes[3], axes, samples), prime, seed
 
 
+def _witness(data: dict[str, Any], system: System, prime: int, seed: int) -> Witness:
+    if "witness" not in data:
+        return Witness(system, prime, seed)
+    return Witness(system, prime, seed, *read_point(data["witness"], system))
+
+
+_OPTIONAL = {"batch_size", "witness"}
 _LAYER_KEYS = {"architecture", "layer", "prime", "seed", *_SIZES, *_PAIRS}
 
 
@@ -87,7 +114,7 @@ def check_lower(data: dict[str, Any], subject: str) -> str:
     Parameters
     ----------
     data : dict
-        The layer, prime, seed and ``rank``.
+        The layer, prime, seed and ``rank``, perhaps ``batch_size`` and ``witness``.
     subject : str
         SHA-256 of the architecture's text.
 
@@ -101,10 +128,11 @@ def check_lower(data: dict[str, Any], subject: str) -> str:
     Invalid
         If the claim is not proved.
     """
-    documents.keys(data, {*_LAYER_KEYS, "rank"})
+    documents.keys(data, {*_LAYER_KEYS, "rank"}, _OPTIONAL)
     system, prime, seed = _system(data, subject)
     claimed = documents.natural(data["rank"], "rank")
-    found = system.tiled_rank() if system.tiled() else Witness(system, prime, seed).rank(claimed)
+    point = _witness(data, system, prime, seed)
+    found = system.tiled_rank() if system.tiled() else point.rank(claimed)
     if found < claimed:
         raise Invalid(f"the rank at the witness is {found}, which proves no bound of {claimed}")
     return f"the generic rank of the layer system is at least {claimed}"
@@ -117,7 +145,8 @@ def check_upper(data: dict[str, Any], subject: str) -> str:
     ----------
     data : dict
         The layer, prime, seed, ``bound`` and the four numbers that it is made of: ``covered``, ``rank_weight_bound``,
-        ``rank_gradient_bound``, ``dependencies``.
+        ``rank_gradient_bound``, ``dependencies``; perhaps ``images``, ``batch_size`` and ``witness``, the point at which
+        dependencies are counted.
     subject : str
         SHA-256 of the architecture's text.
 
@@ -132,8 +161,9 @@ def check_upper(data: dict[str, Any], subject: str) -> str:
         If the claim is not proved.
     """
     numbers = ("bound", "covered", "rank_weight_bound", "rank_gradient_bound", "dependencies")
-    documents.keys(data, {*_LAYER_KEYS, *numbers})
+    documents.keys(data, {*_LAYER_KEYS, *numbers}, {*_OPTIONAL, "images"})
     system, prime, seed = _system(data, subject)
+    point = _witness(data, system, prime, seed)
     bound, covered, weight, gradient, dependencies = (documents.natural(data[key], key) for key in numbers)
     if covered != system.covered:
         raise Invalid(f"covered is {covered}, and the patches cover {system.covered} inputs")
@@ -141,16 +171,32 @@ def check_upper(data: dict[str, Any], subject: str) -> str:
         raise Invalid(f"rank_weight_bound is {weight}, and counting gives {system.weight_bound()}")
     if gradient < system.gradient_bound():
         raise Invalid(f"rank_gradient_bound is {gradient}, and counting gives {system.gradient_bound()}")
-    if bound < min(covered, weight + gradient - dependencies):
-        raise Invalid(f"bound is {bound}, below min(covered, rank_weight_bound + rank_gradient_bound - dependencies)")
-    if dependencies > 0 and bound < covered:
-        found = _dependencies(system, prime, seed)
+    proved = covered
+    if "images" in data:
+        images = documents.natural(data["images"], "images")
+        _check_images(images, system, prime, seed)
+        proved = min(proved, gradient + system.outputs * images)
+    if bound < proved and dependencies > 0:
+        found = _dependencies(system, point)
         if found < dependencies:
             raise Invalid(f"dependencies is {dependencies}, and the witness shows {found}")
+    proved = min(proved, weight + gradient - dependencies)
+    if bound < proved:
+        raise Invalid(f"bound is {bound}, and the numbers of the claim prove {proved}")
     return f"the generic rank of the layer system is at most {bound}"
 
 
-def _dependencies(system: System, prime: int, seed: int) -> int:
+def _check_images(images: int, system: System, prime: int, seed: int) -> None:
+    if images >= system.image_bound(attained=False):
+        return
+    if images < system.image_bound(attained=True):
+        raise Invalid(f"images is {images}, and counting gives {system.image_bound(attained=True)}")
+    found = Witness(system, prime, seed).gradient_rank()
+    if found < system.gradient_bound():
+        raise Invalid(f"images needs rank K to be {system.gradient_bound()}, and the witness shows {found}")
+
+
+def _dependencies(system: System, point: Witness) -> int:
     if system.tiled():
         return min(system.outputs, system.inputs * system.lags) * min(system.outputs, system.positions)
-    return Witness(system, prime, seed).dependencies()
+    return point.dependencies()

@@ -6,6 +6,7 @@ The bounds are explained in `layer_ranks`.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 
@@ -103,24 +104,46 @@ class Axis:
             result.setdefault(phase, ([], pixels))[0].append(len(self.seen(lag)))
         return result
 
+    def look(self, phase: int) -> object:
+        """Describe how the pixels of a phase are seen, such that phases with equal descriptions are seen alike.
+
+        Parameters
+        ----------
+        phase : int
+            Residue of the pixels modulo the stride.
+
+        Returns
+        -------
+        object
+            The covered pixels, numbered inside the phase, and per lag the pairs of position and numbered pixel.
+        """
+        pixels = tuple(pixel // self.stride for pixel in sorted(self.covered()) if pixel % self.stride == phase)
+        pairs = tuple(
+            tuple((position, pixel // self.stride) for position, pixel in self.seen(lag))
+            for lag in range(self.lags)
+            if (lag - self.padding) % self.stride == phase and self.seen(lag)
+        )
+        return pixels, tuple(sorted(pairs))
+
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """Sizes of a layer system."""
+    """Sizes of a layer system; the images of the samples count as parts of one image."""
 
     inputs: int
     outputs: int
     axes: tuple[Axis, Axis]
+    samples: int = 1
 
     @property
     def pixels(self) -> int:
-        """Pixels of one channel."""
-        return self.axes[0].extent * self.axes[1].extent
+        """Pixels of one channel, of all samples."""
+        return self.samples * self.axes[0].extent * self.axes[1].extent
 
     @property
     def positions(self) -> int:
-        """Output positions."""
-        return self.axes[0].positions * self.axes[1].positions
+        """Output positions of all samples."""
+        return self.samples * self.axes[0].positions * self.axes[1].positions
 
     @property
     def lags(self) -> int:
@@ -130,10 +153,22 @@ class System:
     @property
     def covered(self) -> int:
         """Inputs that some patch covers."""
-        return self.inputs * len(self.axes[0].covered()) * len(self.axes[1].covered())
+        return self.samples * self.inputs * len(self.axes[0].covered()) * len(self.axes[1].covered())
 
     def seen(self) -> Iterator[list[tuple[int, int]]]:
         """Who sees what through every kernel entry.
+
+        Returns
+        -------
+        iterator of list of (int, int)
+            In row-major order of the kernel: pairs of flat position and flat pixel, both numbered through the samples.
+        """
+        places, pixels = self.positions // self.samples, self.pixels // self.samples
+        for pairs in self.seen_once():
+            yield [(t * places + p, t * pixels + i) for t in range(self.samples) for p, i in pairs]
+
+    def seen_once(self) -> Iterator[list[tuple[int, int]]]:
+        """Who sees what through every kernel entry, in one sample.
 
         Returns
         -------
@@ -179,7 +214,7 @@ class System:
             The bound by counting.
         """
         counts = [self.inputs * v * h for v in self.axes[0].inside() for h in self.axes[1].inside()]
-        return min(self.covered, sum(min(self.outputs, count) for count in counts))
+        return min(self.covered, self.samples * sum(min(self.outputs, count) for count in counts))
 
     def gradient_bound(self) -> int:
         """Bound rank K from above.
@@ -189,9 +224,35 @@ class System:
         int
             The bound by counting.
         """
-        total = 0
-        for vertical, rows in self.axes[0].phases().values():
-            for horizontal, columns in self.axes[1].phases().values():
-                vectors = sum(min(self.outputs, v * h) for v in vertical for h in horizontal)
-                total += min(vectors, rows * columns)
-        return self.inputs * total
+        return self.inputs * sum(rank for rank, _, _ in self._blocks())
+
+    def image_bound(self, *, attained: bool) -> int:
+        """Bound the dimension of what all kernel entries together cut out of the null space of K̃.
+
+        Parameters
+        ----------
+        attained : bool
+            Whether K is known to have the rank `gradient_bound`.
+
+        Returns
+        -------
+        int
+            The bound by counting.
+        """
+        live = self.samples * sum(count > 0 for count in self.axes[0].inside())
+        live *= sum(count > 0 for count in self.axes[1].inside())
+        bound = live - min(self.outputs, live)
+        if attained:
+            different = {look: shifts * free for _, look, (shifts, free) in self._blocks()}
+            bound = min(bound, sum(different.values()))
+        return bound
+
+    def _blocks(self) -> Iterator[tuple[int, object, tuple[int, int]]]:
+        """Per class of pixels: rank of its block of K̃ at most, how it is seen, number of lags and what the rank leaves."""
+        for vertical, horizontal in itertools.product(*(axis.phases().items() for axis in self.axes)):
+            (rows, first), (columns, second) = vertical[1], horizontal[1]
+            counts = [self.samples * v * h for v in rows for h in columns if v * h]
+            pixels = self.samples * first * second
+            rank = min(sum(min(self.outputs, count) for count in counts), pixels)
+            look = (self.axes[0].look(vertical[0]), self.axes[1].look(horizontal[0]))
+            yield rank, look, (len(counts), pixels - rank)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from provable.architectures import Architecture, AvgPool2d, Conv2d, Flatten, Layer, Linear, MaxPool2d, Residual
 from provable.architectures.fields import Shape
 from provable.architectures.layers import chain_shapes
-from provable.leakage.layer_system import Axis
+from provable.leakage.axis import Axis
 
 Mask = NDArray[np.bool_]
 

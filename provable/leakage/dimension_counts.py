@@ -45,6 +45,7 @@ import dataclasses
 import numpy as np
 
 from provable.leakage.layer_system import LayerSystem
+from provable.leakage.structured_witness import StructuredWitness
 
 TILED = "tiled patches"
 DEPENDENCY = "dependency law"
@@ -69,6 +70,10 @@ class UpperBound:
         Bounds of rank W and of rank K.
     dependencies : int
         dim (R(W) ∩ R(K)) is generically at least this; 0 if nothing was needed of it.
+    witness : StructuredWitness or None
+        The point at which dependencies were counted; None for the random one, or if none was needed.
+    gradient_attained : bool
+        Whether the bound needs that the generic rank of K is `gradient`, which the random point proves.
     """
 
     value: int
@@ -77,6 +82,8 @@ class UpperBound:
     forward: int
     gradient: int
     dependencies: int = 0
+    witness: StructuredWitness | None = None
+    gradient_attained: bool = False
 
 
 def covered_unknowns(system: LayerSystem) -> int:
@@ -208,5 +215,6 @@ def counted_bound(system: LayerSystem, *, gradient_attained: bool) -> UpperBound
         shared = min(system.out_channels, system.patch) * min(system.out_channels, places)
         return UpperBound(tiled, TILED, covered, forward, gradient, shared)
     images = image_count(system, gradient_attained=gradient_attained)
+    needed = image_count(system, gradient_attained=False) > images
     value, how = min((covered, COVERED), (forward + gradient, COUNT), (images, IMAGES), key=lambda pair: pair[0])
-    return UpperBound(value, how, covered, forward, gradient)
+    return UpperBound(value, how, covered, forward, gradient, gradient_attained=needed and how == IMAGES)

@@ -108,13 +108,14 @@ def gradient_work(system: LayerSystem, steps: list[Step]) -> int:
         Multiplications, to within a small factor.
     """
     widths = [step.equations.ncols() for step in steps]
-    free = system.unknowns - sum(len(step.pivots) for step in steps)
+    free = system.unknowns - system.batch_size * sum(len(step.pivots) for step in steps)
     equations = system.gradient_equations
-    return equations * (3 * sum(width**2 for width in widths) + residues.CONVERSION * system.unknowns + 2 * free**2)
+    cleared = 3 * system.batch_size * sum(width**2 for width in widths)
+    return equations * (cleared + residues.CONVERSION * system.unknowns + 2 * free**2)
 
 
 def eliminate(system: LayerSystem, weight: Residues) -> list[Step]:
-    """Eliminate W.
+    """Eliminate W, of one sample.
 
     Parameters
     ----------
@@ -194,7 +195,7 @@ def rank_with_gradient(system: LayerSystem, steps: list[Step], sensitivity: Resi
         The layer system.
     steps : list of Step
         The elimination of W.
-    sensitivity : ndarray of uint64, shape (out_channels, output height, output width)
+    sensitivity : ndarray of uint64, shape ``system.sensitivity_shape``
         Residues modulo 2⁶¹ - 1.
 
     Returns
@@ -203,8 +204,23 @@ def rank_with_gradient(system: LayerSystem, steps: list[Step], sensitivity: Resi
         The rank of U = [W; K] modulo 2⁶¹ - 1.
     """
     channels, (height, breadth) = system.in_channels, system.input_size
-    block = system.gradient_block(sensitivity).reshape(-1, height, breadth)
-    equations = channels * len(block)
+    lags = len(system.lags())
+    block = system.gradient_block(sensitivity).reshape(system.out_channels * lags, system.batch_size, height, breadth)
+    open_columns: list[flint.nmod_mat] = []
+    for sample in range(system.batch_size):
+        open_columns += _cleared(steps, block[:, sample], channels)
+    rank = system.batch_size * sum(len(step.pivots) for step in steps)
+    if not open_columns:
+        return rank
+    stacked = open_columns[0]
+    for part in open_columns[1:]:
+        stacked = _stacked(stacked, part)
+    return rank + int(stacked.rank())
+
+
+def _cleared(steps: list[Step], block: Residues, channels: int) -> list[flint.nmod_mat]:
+    """Columns of K that belong to free unknowns of one sample, transposed, once its pivot columns are cleared."""
+    equations, breadth = channels * len(block), block.shape[2]
     open_columns: list[flint.nmod_mat] = []
     front = flint.nmod_mat(equations, 0, PRIME)
     reached = 0
@@ -222,10 +238,4 @@ def rank_with_gradient(system: LayerSystem, steps: list[Step], sensitivity: Resi
         if free:
             open_columns.append(_columns(front, free).transpose())
         front = _columns(front, range(step.eliminated, front.ncols()))
-    rank = sum(len(step.pivots) for step in steps)
-    if not open_columns:
-        return rank
-    stacked = open_columns[0]
-    for part in open_columns[1:]:
-        stacked = _stacked(stacked, part)
-    return rank + int(stacked.rank())
+    return open_columns

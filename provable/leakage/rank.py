@@ -2,43 +2,43 @@
 
 The generic rank of U = [W; K] is its largest rank over all real weights w and sensitivities D. The rank modulo a prime
 at any integer point is at most the rational rank there, hence at most the generic rank: a witness proves a lower bound.
-U itself is never formed. K = I ⊗ K̃ up to the order of rows, so its kernel is I ⊗ ker K̃ and
+Points are tried in the order of what they cost, until one reaches the upper bound:
 
-    rank U = in_channels · rank K̃ + rank (W restricted to I ⊗ ker K̃);
+1. kernels with one entry each, which select pixels: W alone (`provable.leakage.structured_witness`);
+2. known patches with channels in groups, three kinds of kernels (the same module);
+3. random sensitivities with channels in groups (`provable.leakage.random_witness`);
+4. a random point without any structure (the same module).
 
-W is banded and is eliminated by a front (`provable.leakage.frontal`), so the other way round
-
-    rank U = rank W + rank (K restricted to ker W).
-
-Whichever needs less work is taken, after rank K alone and rank W alone have been tried against the upper bound. The
-upper bounds and their proofs stand in `provable.leakage.dimension_counts`.
+The first two need hardly any elimination and serve images of any size; the last two miss nothing, up to probability
+10⁻¹⁴ or so, where they are affordable. The upper bounds and their proofs stand in `provable.leakage.dimension_counts`; the
+dependencies that one of them counts are counted at the same points.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
-from provable.leakage import frontal, residues
+from provable.leakage import random_witness, residues, structured_witness, witness_search
 from provable.leakage.dimension_counts import (
     DEPENDENCY,
+    IMAGES,
     TILED,
     UpperBound,
     counted_bound,
     covered_unknowns,
     gradient_count,
+    image_count,
     tiled_rank,
 )
 from provable.leakage.layer_system import LayerSystem
-from provable.leakage.residues import Residues
-from provable.rigor.modular_rank import PRIME, witness_integers
+from provable.leakage.random_witness import witness
+from provable.leakage.structured_witness import LARGEST_MATRIX, StructuredWitness
 
-LARGEST_MATRIX = 3 * 10**7
-"""Entries of the largest matrix that is eliminated (about 1.5 GB)."""
-
-LARGEST_WORK = 5 * 10**11
-"""Multiplications of the longest elimination that is begun (some minutes)."""
+LARGEST_TABLE = 10**8
+"""Entries of the largest table of patches (kernel entries × positions of all samples) that is set up."""
 
 WITNESS = "witness mod p"
 
@@ -55,11 +55,14 @@ class LowerBound:
         The argument.
     gradient : int or None
         The generic rank of K is at least this; None if it was not looked at.
+    witness : StructuredWitness or None
+        The point; None for the random one, or if none was needed.
     """
 
     value: int
     how: str
     gradient: int | None = None
+    witness: StructuredWitness | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +72,7 @@ class RankBounds:
     Parameters
     ----------
     lower : LowerBound or None
-        None if every elimination was too large to begin.
+        None if every point was too expensive to look at.
     upper : UpperBound
         Always there.
     """
@@ -78,33 +81,85 @@ class RankBounds:
     upper: UpperBound
 
 
-def witness(system: LayerSystem, *, seed: int = 0) -> tuple[Residues, Residues]:
-    """Draw the integer point at which ranks are evaluated.
+def lower_bound(system: LayerSystem, *, seed: int = 0, target: int | None = None) -> LowerBound | None:
+    """Bound the generic rank of U from below.
 
     Parameters
     ----------
     system : LayerSystem
         The layer system.
     seed : int
-        Seed of the streams ``"weight"`` and ``"sensitivity"``.
+        Seed of the witnesses.
+    target : int, optional
+        The search ends at a point of this rank; by default at one where all covered unknowns are determined.
 
     Returns
     -------
-    weight : ndarray of uint64, shape (out_channels, in_channels, kernel height, kernel width)
-        Residues modulo 2⁶¹ - 1, row-major from their stream.
-    sensitivity : ndarray of uint64, shape (out_channels, output height, output width)
-        The same for D.
+    LowerBound or None
+        The best bound found and its argument; None if every point was too expensive to look at.
     """
-    streams = (
-        np.array(witness_integers(seed, stream, int(np.prod(shape)), PRIME), dtype=np.uint64).reshape(shape)
-        for stream, shape in (("weight", system.weight_shape), ("sensitivity", system.sensitivity_shape))
-    )
-    weight, sensitivity = streams
-    return weight, sensitivity
+    tiled = tiled_rank(system)
+    if tiled is not None:
+        return LowerBound(tiled, TILED)
+    goal = covered_unknowns(system) if target is None else min(target, covered_unknowns(system))
+    best: LowerBound | None = None
+    for found in _points(system, goal, seed):
+        if best is None or found.value > best.value:
+            best = found
+        if best.value >= goal:
+            break
+    return best
+
+
+def _points(system: LayerSystem, goal: int, seed: int) -> Iterator[LowerBound]:
+    """Look at one point after the other; those that cannot reach the goal come last."""
+    hopeless: list[StructuredWitness] = []
+    if _table(system) <= LARGEST_TABLE:
+        for point in witness_search.selections(system):
+            yield from _structured(system, point, seed)
+        for positions in witness_search.positions(system):
+            for point in witness_search.witnesses(system, positions):
+                if witness_search.ceiling(system, point.groups, positions) < goal:
+                    hopeless.append(point)
+                else:
+                    yield from _structured(system, point, seed)
+    everything: LowerBound | None = None
+    if max(len(system.lags()) * system.in_channels, _places(system)) * system.out_channels <= LARGEST_MATRIX:
+        weight, sensitivity = witness(system, seed=seed)
+        null = random_witness.gradient_kernel(system, sensitivity)
+        gradient = None if null is None else system.in_channels * (len(null) - null.shape[1])
+        for groups in witness_search.splits(system):
+            if null is not None and witness_search.ceiling(system, groups, None) >= goal:
+                value = random_witness.split_rank(system, groups, null, seed=seed)
+                if value is not None:
+                    yield LowerBound(value, WITNESS, gradient, StructuredWitness(groups, None))
+        value = random_witness.full_rank(system, weight, sensitivity, null, goal)
+        if value is not None:
+            everything = LowerBound(value, WITNESS, gradient)
+            yield everything
+    if everything is None:
+        for point in hopeless:
+            yield from _structured(system, point, seed)
+
+
+def _structured(system: LayerSystem, point: StructuredWitness, seed: int) -> Iterator[LowerBound]:
+    value = structured_witness.rank(system, point, seed=seed)
+    if value is not None:
+        assert point.positions is not None
+        known = structured_witness.known_pixels(system, point.positions)
+        yield LowerBound(value, WITNESS, system.in_channels * int(np.count_nonzero(known)), point)
+
+
+def _places(system: LayerSystem) -> int:
+    return system.batch_size * system.positions
+
+
+def _table(system: LayerSystem) -> int:
+    return len(system.lags()) * max(_places(system), system.batch_size * system.pixels)
 
 
 def dependency_rank(system: LayerSystem, *, seed: int = 0) -> int | None:
-    """Bound the generic dimension of R(W) ∩ R(K) from below.
+    """Bound the generic dimension of R(W) ∩ R(K) from below, at a random point.
 
     Parameters
     ----------
@@ -118,102 +173,52 @@ def dependency_rank(system: LayerSystem, *, seed: int = 0) -> int | None:
     int or None
         The rank modulo 2⁶¹ - 1 of the out_channels² vectors Σ_p D_{o'}(p) W_{(o,p),:}; None if they are too many.
     """
-    outputs = system.out_channels
-    if outputs**2 * system.unknowns > LARGEST_MATRIX:
+    outputs, columns = system.out_channels, system.batch_size * system.pixels
+    if outputs**2 * system.unknowns > LARGEST_MATRIX or len(system.lags()) * outputs * columns > LARGEST_MATRIX:
         return None
     weight, sensitivity = witness(system, seed=seed)
-    block = system.gradient_block(sensitivity).reshape(outputs, -1, system.pixels)
-    vectors = np.empty((outputs, outputs, system.in_channels, system.pixels), dtype=np.uint64)
+    block = system.gradient_block(sensitivity).reshape(outputs, -1, columns)
+    vectors = np.empty((outputs, outputs, system.in_channels, columns), dtype=np.uint64)
     kernels = weight.reshape(outputs * system.in_channels, -1)
     for other in range(outputs):
         vectors[:, other] = residues.product(kernels, block[other]).reshape(outputs, system.in_channels, -1)
     return residues.rank(vectors.reshape(outputs**2, system.unknowns))
 
 
-def _restricted(weight: Residues, null: Residues, system: LayerSystem, inputs: int) -> Residues:
-    """Matrix of W on I ⊗ ker K̃, for the first `inputs` input channels."""
-    width = null.shape[1]
-    seen = np.zeros((len(system.lags()), system.positions, width), dtype=np.uint64)
-    for index, (row, column) in enumerate(system.lags()):
-        positions, pixels = system.touched(row, column)
-        seen[index, positions] = null[pixels]
-    kernels = weight[:, :inputs].reshape(system.out_channels * inputs, -1)
-    values = residues.product(kernels, seen.reshape(len(seen), -1))
-    table = values.reshape(system.out_channels, inputs, system.positions, width).transpose(0, 2, 1, 3)
-    return table.reshape(system.forward_equations, inputs * width)
-
-
-def lower_bound(system: LayerSystem, *, seed: int = 0, target: int | None = None) -> LowerBound | None:
-    """Bound the generic rank of U from below.
+def dependencies(
+    system: LayerSystem, *, seed: int = 0, enough: int | None = None
+) -> tuple[int, StructuredWitness | None]:
+    """Bound the generic dimension of R(W) ∩ R(K) from below, at the cheapest points that will do.
 
     Parameters
     ----------
     system : LayerSystem
         The layer system.
     seed : int
-        Seed of the witness.
-    target : int, optional
-        As soon as a part of U reaches this rank the rest is left out; by default everything is eliminated that can
-        raise the rank.
+        Seed of the witnesses.
+    enough : int, optional
+        The search ends at a point of this rank; by default at out_channels · min(out_channels, positions), which no point
+        exceeds.
 
     Returns
     -------
-    LowerBound or None
-        The bound and its argument; None if every elimination was too large to begin.
+    found : int
+        The bound; 0 if every point was too expensive.
+    point : StructuredWitness or None
+        Where; None for the random point.
     """
-    tiled = tiled_rank(system)
-    if tiled is not None:
-        return LowerBound(tiled, TILED)
-    goal = covered_unknowns(system) if target is None else min(target, covered_unknowns(system))
-    rows, pixels = system.out_channels * len(system.lags()), system.pixels
-    small, banded = max(rows, pixels) * pixels <= LARGEST_MATRIX, frontal.work(system) <= LARGEST_WORK
-    if not small and not banded:
-        return None
-    weight, sensitivity = witness(system, seed=seed)
-    null: Residues | None = None
-    steps: list[frontal.Step] | None = None
-    best, gradient = 0, None
-    if small:
-        null = residues.kernel(system.gradient_block(sensitivity))
-        best = gradient = system.in_channels * (pixels - null.shape[1])
-    if best < goal and banded:
-        steps = frontal.eliminate(system, weight)
-        best = max(best, sum(len(step.pivots) for step in steps))
-    if best < goal:
-        best = max(best, _combined_rank(system, weight, sensitivity, null, steps, goal) or 0)
-    return LowerBound(best, WITNESS, gradient)
-
-
-def _combined_rank(
-    system: LayerSystem,
-    weight: Residues,
-    sensitivity: Residues,
-    null: Residues | None,
-    steps: list[frontal.Step] | None,
-    target: int,
-) -> int | None:
-    """Rank of U from an elimination of K or of W, by the cheaper of the two ways that are affordable."""
-    through_forward = LARGEST_WORK + 1 if steps is None else frontal.gradient_work(system, steps)
-    alone, width = (0, 0) if null is None else (system.in_channels * (system.pixels - null.shape[1]), null.shape[1])
-    inputs = system.in_channels if not width else min(-(-(target - alone) // width), system.in_channels)
-    through_gradient = _elimination_work(system.forward_equations, inputs * width) if width else LARGEST_WORK + 1
-    if min(through_forward, through_gradient) > LARGEST_WORK:
-        return None
-    if steps is not None and through_forward <= through_gradient:
-        return frontal.rank_with_gradient(system, steps, sensitivity)
-    assert null is not None
-    rank = alone + residues.rank(_restricted(weight, null, system, inputs))
-    whole = _elimination_work(system.forward_equations, system.in_channels * width)
-    if rank < target and inputs < system.in_channels and whole <= LARGEST_WORK:
-        rank = alone + residues.rank(_restricted(weight, null, system, system.in_channels))
-    return rank
-
-
-def _elimination_work(rows: int, columns: int) -> int:
-    """Multiplications of a dense elimination, moving the matrix to FLINT included; too many if it is too large."""
-    if rows * columns > LARGEST_MATRIX:
-        return LARGEST_WORK + 1
-    return rows * columns * (min(rows, columns) // 3 + residues.CONVERSION)
+    most = system.out_channels * min(system.out_channels, _places(system))
+    most = most if enough is None else min(most, enough)
+    best: tuple[int, StructuredWitness | None] = (0, None)
+    if _table(system) <= LARGEST_TABLE:
+        for point in witness_search.witnesses(system, witness_search.chosen_positions(system)):
+            found = structured_witness.dependencies(system, point, seed=seed)
+            if found is not None and found > best[0]:
+                best = (found, point)
+            if best[0] >= most:
+                return best
+    found = dependency_rank(system, seed=seed)
+    return (found, None) if found is not None and found > best[0] else best
 
 
 def upper_bound(system: LayerSystem, *, seed: int = 0, gradient: int | None = None) -> UpperBound:
@@ -226,7 +231,7 @@ def upper_bound(system: LayerSystem, *, seed: int = 0, gradient: int | None = No
     seed : int
         Seed of the witness at which dependencies are counted.
     gradient : int, optional
-        A proved lower bound of the generic rank of K.
+        A proved lower bound of the generic rank of K; looked for if it is not given and matters.
 
     Returns
     -------
@@ -234,14 +239,42 @@ def upper_bound(system: LayerSystem, *, seed: int = 0, gradient: int | None = No
         The bound and its argument; the dependency law is named where it gives the same bound as another argument but
         counting equations.
     """
-    bound = counted_bound(system, gradient_attained=gradient == gradient_count(system))
+    bound = counted_bound(system, gradient_attained=False)
+    if bound.how == TILED or (bound.value == bound.covered and bound.covered <= bound.forward):
+        return bound
     count = bound.forward + bound.gradient
-    if bound.how == TILED or bound.value == bound.covered:
-        return bound
-    shared = dependency_rank(system, seed=seed)
-    if shared is None or count - shared > bound.value:
-        return bound
-    return dataclasses.replace(bound, value=count - shared, how=DEPENDENCY, dependencies=shared)
+    images = image_count(system, gradient_attained=True)
+    shared, point = 0, None
+    if count - system.out_channels * min(system.out_channels, _places(system)) <= bound.value:
+        shared, point = dependencies(system, seed=seed)
+    if images < min(bound.value, count - shared):
+        attained = gradient if gradient is not None else gradient_rank(system, seed=seed)
+        if attained == gradient_count(system):
+            bound = dataclasses.replace(bound, value=images, how=IMAGES, gradient_attained=True)
+    if shared > 0 and count - shared <= bound.value:
+        return dataclasses.replace(bound, value=count - shared, how=DEPENDENCY, dependencies=shared, witness=point)
+    return bound
+
+
+def gradient_rank(system: LayerSystem, *, seed: int = 0) -> int | None:
+    """Bound the generic rank of K from below, at a random point.
+
+    Parameters
+    ----------
+    system : LayerSystem
+        The layer system.
+    seed : int
+        Seed of the stream ``"sensitivity"``.
+
+    Returns
+    -------
+    int or None
+        The rank of K modulo 2⁶¹ - 1; None if the elimination is too large.
+    """
+    if system.out_channels * _places(system) > LARGEST_MATRIX:
+        return None
+    null = random_witness.gradient_kernel(system, witness(system, seed=seed)[1])
+    return None if null is None else system.in_channels * (len(null) - null.shape[1])
 
 
 def rank_bounds(system: LayerSystem, *, seed: int = 0) -> RankBounds:
@@ -252,16 +285,12 @@ def rank_bounds(system: LayerSystem, *, seed: int = 0) -> RankBounds:
     system : LayerSystem
         The layer system.
     seed : int
-        Seed of the witness.
+        Seed of the witnesses.
 
     Returns
     -------
     RankBounds
         Lower and upper bound, each with its argument.
     """
-    goal = counted_bound(system, gradient_attained=True).value
-    lower = lower_bound(system, seed=seed, target=goal)
-    upper = upper_bound(system, seed=seed, gradient=None if lower is None else lower.gradient)
-    if lower is not None and goal <= lower.value < upper.value:
-        lower = lower_bound(system, seed=seed, target=upper.value)
-    return RankBounds(lower, upper)
+    upper = upper_bound(system, seed=seed)
+    return RankBounds(lower_bound(system, seed=seed, target=upper.value), upper)

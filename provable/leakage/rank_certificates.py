@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from provable.architectures import Architecture
-from provable.leakage.dimension_counts import UpperBound
+from provable.leakage.dimension_counts import IMAGES, UpperBound
 from provable.leakage.layer_system import LayerSystem
 from provable.leakage.rank import LowerBound
 from provable.rigor.certificates import Certificate, library_versions
@@ -25,7 +25,11 @@ def _layer(architecture: Architecture, path: str, system: LayerSystem, seed: int
         "padding": list(system.padding),
         "prime": PRIME,
         "seed": seed,
-    }
+    } | ({} if system.batch_size == 1 else {"batch_size": system.batch_size})
+
+
+def _point(bound: LowerBound | UpperBound) -> dict[str, Any]:
+    return {} if bound.witness is None else {"witness": bound.witness.to_json()}
 
 
 def lower_certificate(
@@ -51,13 +55,13 @@ def lower_certificate(
     Certificate
         Claim ``generic-rank-lower-bound``; its proof is the rank at the witness, which the checker draws again.
     """
-    data = _layer(architecture, path, system, seed) | {"rank": bound.value}
+    data = _layer(architecture, path, system, seed) | {"rank": bound.value} | _point(bound)
     return Certificate("generic-rank-lower-bound", data, architecture.sha256, library_versions(), seed)
 
 
 def upper_certificate(
     architecture: Architecture, path: str, system: LayerSystem, bound: UpperBound, *, seed: int
-) -> Certificate | None:
+) -> Certificate:
     """Certify an upper bound of the generic rank.
 
     Parameters
@@ -75,11 +79,9 @@ def upper_certificate(
 
     Returns
     -------
-    Certificate or None
-        Claim ``generic-rank-upper-bound``; None if the bound rests on an argument that this claim has no place for.
+    Certificate
+        Claim ``generic-rank-upper-bound``.
     """
-    if bound.value < min(bound.covered, bound.forward + bound.gradient - bound.dependencies):
-        return None
     data = _layer(architecture, path, system, seed) | {
         "bound": bound.value,
         "covered": bound.covered,
@@ -87,4 +89,7 @@ def upper_certificate(
         "rank_gradient_bound": bound.gradient,
         "dependencies": bound.dependencies,
     }
+    data |= _point(bound)
+    if bound.how == IMAGES:
+        data["images"] = (bound.value - bound.gradient) // system.out_channels
     return Certificate("generic-rank-upper-bound", data, architecture.sha256, library_versions(), seed)

@@ -32,8 +32,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import itertools
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +44,8 @@ from provable.rigor.modular_rank import PRIME, witness_integers
 LARGEST_MATRIX = 3 * 10**7
 """Entries of the largest matrix that is eliminated (about 1.5 GB)."""
 
-LARGEST_WORK = 10**11
-"""Multiplications of the longest elimination that is begun (about a minute)."""
-
-NOTHING = -(2**62)
+LARGEST_WORK = 3 * 10**10
+"""Multiplications of the longest elimination that is begun (less than a minute)."""
 
 Tap = tuple[int, int, int]
 Bools = NDArray[np.bool_]
@@ -108,30 +104,6 @@ class StructuredWitness:
         return {"groups": groups} | ({} if self.positions is None else {"positions": list(self.positions)})
 
 
-def split(system: LayerSystem) -> tuple[ChannelGroup, ...]:
-    """Split the channels into groups with one input or one output each.
-
-    Parameters
-    ----------
-    system : LayerSystem
-        The layer system.
-
-    Returns
-    -------
-    tuple of ChannelGroup
-        At most two kinds.
-    """
-    inputs, outputs = system.in_channels, system.out_channels
-    number = min(inputs, outputs)
-    share, larger = divmod(max(inputs, outputs), number)
-    sizes = collections.Counter({share + 1: larger, share: number - larger})
-    return tuple(
-        ChannelGroup(count, *((1, size) if inputs <= outputs else (size, 1)))
-        for size, count in sorted(sizes.items())
-        if count
-    )
-
-
 def patch_table(system: LayerSystem) -> NDArray[np.intp]:
     """List the pixels of all patches of one sample.
 
@@ -171,154 +143,6 @@ def known_pixels(system: LayerSystem, positions: tuple[int, ...]) -> Bools:
     samples, places = np.divmod(np.array(positions, dtype=np.intp), system.positions)
     known[samples[:, None], patch_table(system)[places]] = True
     return known[:, :-1]
-
-
-def chosen_positions(system: LayerSystem) -> tuple[int, ...]:
-    """Choose positions for known patches, one after the other.
-
-    Parameters
-    ----------
-    system : LayerSystem
-        The layer system.
-
-    Returns
-    -------
-    tuple of int
-        At most out_channels positions, numbered through the samples; each adds a pixel. Each makes the estimate
-        in_channels · known pixels + Σ_positions min(out_channels, in_channels · free pixels of the patch) as large as it
-        can; among equally good ones the first is taken.
-    """
-    table = patch_table(system)
-    inside = table >= 0
-    patches = [row[row >= 0] for row in table]
-    owners = np.repeat(np.arange(system.positions), inside.sum(axis=1))
-    order = np.argsort(table[inside], kind="stable")
-    bounds = np.searchsorted(table[inside][order], np.arange(system.pixels + 1))
-    seen_by = [owners[order[first:last]] for first, last in itertools.pairwise(bounds.tolist())]
-    known = np.zeros((system.batch_size, system.pixels), dtype=np.bool_)
-    unseen = np.tile(inside.sum(axis=1), (system.batch_size, 1))
-
-    def equations(places: NDArray[np.intp]) -> NDArray[np.intp]:
-        return np.minimum(system.out_channels, system.in_channels * places)
-
-    def gain(sample: int, place: int) -> int:
-        fresh = [pixel for pixel in patches[place].tolist() if not known[sample, pixel]]
-        if not fresh:
-            return NOTHING
-        others, losses = np.unique(np.concatenate([seen_by[pixel] for pixel in fresh]), return_counts=True)
-        before = unseen[sample, others]
-        return system.in_channels * len(fresh) - int((equations(before) - equations(before - losses)).sum())
-
-    gains = np.tile([gain(0, place) for place in range(system.positions)], (system.batch_size, 1))
-    result: list[int] = []
-    while len(result) < system.out_channels:
-        sample, place = divmod(int(gains.argmax()), system.positions)
-        if gains[sample, place] == NOTHING:
-            break
-        result.append(sample * system.positions + place)
-        fresh = [pixel for pixel in patches[place].tolist() if not known[sample, pixel]]
-        known[sample, fresh] = True
-        others, losses = np.unique(np.concatenate([seen_by[pixel] for pixel in fresh]), return_counts=True)
-        unseen[sample, others] -= losses
-        near = {pixel for other in others.tolist() for pixel in patches[other].tolist()}
-        for other in np.unique(np.concatenate([seen_by[pixel] for pixel in near])).tolist():
-            gains[sample, other] = gain(sample, other)
-    return tuple(result)
-
-
-def main_taps(system: LayerSystem, group: ChannelGroup, free: Bools, live: Bools) -> list[Tap]:
-    """Choose kernel entries, one per output, through which a group sees as many free pixels as possible.
-
-    Parameters
-    ----------
-    system : LayerSystem
-        The layer system.
-    group : ChannelGroup
-        The group.
-    free : ndarray of bool, shape (batch_size, pixels)
-        Pixels that are not known.
-    live : ndarray of bool, shape (batch_size, positions)
-        Positions whose equations are used.
-
-    Returns
-    -------
-    list of (int, int, int)
-        At most ``group.outputs`` different entries, the most useful first.
-    """
-    views = []
-    for row, column in system.lags():
-        positions, pixels = system.touched(row, column)
-        view = np.zeros_like(free)
-        view[:, pixels] = live[:, positions]
-        views.append(((row, column), view & free))
-    missing = [free.copy() for _ in range(group.inputs)]
-    candidates = [(channel, index) for channel in range(group.inputs) for index in range(len(views))]
-    gains = [int(np.count_nonzero(views[index][1])) for _, index in candidates]
-    chosen: list[Tap] = []
-    while candidates and len(chosen) < group.outputs:
-        best = max(range(len(candidates)), key=gains.__getitem__)
-        channel, index = candidates.pop(best)
-        gains.pop(best)
-        chosen.append((channel, *views[index][0]))
-        missing[channel] &= ~views[index][1]
-        for place, (other, lag) in enumerate(candidates):
-            if other == channel and gains[place]:
-                gains[place] = int(np.count_nonzero(views[lag][1] & missing[channel]))
-    return chosen
-
-
-def witnesses(system: LayerSystem, positions: tuple[int, ...]) -> Iterator[StructuredWitness]:
-    """Propose points with known patches, those with the sparsest kernels first.
-
-    Parameters
-    ----------
-    system : LayerSystem
-        The layer system.
-    positions : tuple of int
-        The positions of the patches.
-
-    Yields
-    ------
-    StructuredWitness
-        Kernels with one entry each; with one entry per input channel; with all entries that the normal form has.
-    """
-    free = ~known_pixels(system, positions)
-    live = np.ones(system.batch_size * system.positions, dtype=np.bool_)
-    live[list(positions)] = False
-    live = live.reshape(system.batch_size, -1)
-    shapes = split(system)
-    mains = [main_taps(system, group, free, live) for group in shapes]
-    yield StructuredWitness(
-        tuple(
-            dataclasses.replace(group, taps=tuple((tap,) for tap in main) + ((),) * (group.outputs - len(main)))
-            for group, main in zip(shapes, mains, strict=True)
-        ),
-        positions,
-    )
-    if system.in_channels > system.out_channels and len(system.lags()) > 1:
-        yield StructuredWitness(tuple(_one_per_input(system, group, free, live) for group in shapes), positions)
-    yield StructuredWitness(
-        tuple(_normal_form(system, group, main) for group, main in zip(shapes, mains, strict=True)), positions
-    )
-
-
-def _one_per_input(system: LayerSystem, group: ChannelGroup, free: Bools, live: Bools) -> ChannelGroup:
-    """One output that sees every input channel through another entry, the most useful ones in turn."""
-    single = ChannelGroup(1, 1, len(system.lags()))
-    order = [tap[1:] for tap in main_taps(system, single, free, live)]
-    taps = tuple((channel, *order[channel % len(order)]) for channel in range(group.inputs))
-    return dataclasses.replace(group, taps=(taps,))
-
-
-def _normal_form(system: LayerSystem, group: ChannelGroup, main: list[Tap]) -> ChannelGroup:
-    others = [
-        (channel, row, column)
-        for channel in range(group.inputs)
-        for row, column in system.lags()
-        if (channel, row, column) not in main
-    ]
-    taps = tuple((tap, *others) for tap in main) + ((),) * (group.outputs - len(main))
-    return dataclasses.replace(group, taps=taps)
 
 
 def kernels(system: LayerSystem, group: ChannelGroup, *, seed: int) -> Residues:
@@ -431,5 +255,10 @@ def _forward_rank(system: LayerSystem, weight: Residues, pixels: Bools, position
             values.append(np.full(len(places), weight[output, channel, row, column]))
     if not rows:
         return 0
-    entries = (np.concatenate(parts) for parts in (rows, columns))
-    return sparse_rank.rank(*entries, np.concatenate(values), largest=LARGEST_MATRIX, most_work=LARGEST_WORK)
+    return sparse_rank.rank(
+        np.concatenate(rows),
+        np.concatenate(columns),
+        np.concatenate(values),
+        largest=LARGEST_MATRIX,
+        most_work=LARGEST_WORK,
+    )

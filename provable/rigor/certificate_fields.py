@@ -120,6 +120,11 @@ def _anything(value: Any, field: str) -> None:
     return None
 
 
+def _object(value: Any, field: str) -> None:
+    if not isinstance(value, Mapping):
+        raise _refuse(field, value, "an object")
+
+
 _LAYER: dict[str, Field] = {
     "architecture": _text,
     "layer": _text,
@@ -183,6 +188,8 @@ _OPTIONAL: dict[str, dict[str, Field]] = {
         "branch": _one_of("any", "low", "high"),
         "margins": _list(decode_rational),
     },
+    "generic-rank-lower-bound": {"batch_size": _positive_integer, "witness": _object},
+    "generic-rank-upper-bound": {"batch_size": _positive_integer, "witness": _object, "images": _natural},
     "global-fibre": {"weight": _list(decode_rational), "sensitivity": _list(decode_rational)},
     "counterexample": dict.fromkeys(("file", "twin", "text", "check", "relation", "left", "right"), _text_or_null),
 }

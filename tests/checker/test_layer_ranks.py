@@ -32,7 +32,8 @@ def convolutions(
     kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
     padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
-    assume(all(s + 2 * p >= k for s, p, k in zip(size, padding, kernel, strict=True)))
+    padded = [side + 2 * pad for side, pad in zip(size, padding, strict=True)]
+    assume(all(side >= max(k, step) for side, k, step in zip(padded, kernel, stride, strict=True)))
     return draw(st.integers(1, 3)), draw(st.integers(1, 3)), size, kernel, stride, padding
 
 

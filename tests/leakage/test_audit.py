@@ -225,12 +225,13 @@ def test_certificates_of_a_published_network_are_valid():
             assert checker.check(certificate.to_json()).valid
 
 
-def test_a_bound_without_a_claim_type_has_no_certificate():
+def test_the_kernel_images_bound_has_a_certificate():
     result = audit(network((6, 8, 8), Conv2d(3, 4, 2, 2), Tanh(), Flatten(), Linear(3)))
     layer = result.layers[0]
     assert (layer.rank_lower, layer.rank_upper, layer.how_upper) == (336, 336, "kernel images")
-    assert set(layer.certificates) == {"lower"}
-    assert layer.to_dict()["certificate"]["upper"] is None
+    assert set(layer.certificates) == {"lower", "upper"}
+    assert all(checker.check(certificate.to_json()).valid for certificate in layer.certificates.values())
+    assert layer.to_dict()["certificate"]["upper"]["data"]["images"] == (336 - 6 * 4 * 12) / 3
 
 
 KEYS = {

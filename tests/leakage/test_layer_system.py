@@ -21,7 +21,7 @@ def systems(draw, largest=6):
     pads = (draw(st.integers(0, 2)), draw(st.integers(0, 2)))
     image = (draw(st.integers(1, largest)), draw(st.integers(1, largest)))
     kernel = tuple(draw(st.integers(1, min(4, side + 2 * pad))) for side, pad in zip(image, pads, strict=True))
-    stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    stride = tuple(draw(st.integers(1, min(3, side + 2 * pad))) for side, pad in zip(image, pads, strict=True))
     return LayerSystem(draw(st.integers(1, 3)), draw(st.integers(1, 4)), image, kernel, stride, pads)
 
 
