@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,9 +40,11 @@ from provable.architectures import (
 )
 from provable.architectures.layers import chain_shapes
 from provable.architectures.readers import from_onnx, parameters_from_onnx
+from provable.architectures.readers.onnx_operators import OPERATORS
 from provable.errors import ProvableError
 from provable.networks import Parameters, forward
 
+FOLDED = ("Expand", "Gather", "Concat", "Slice", "Unsqueeze", "Transpose", "ConstantOfShape")
 MODELS = Path(__file__).parent / "models"
 dyadic = st.integers(-15, 15).map(lambda number: number / 8)  # survive float32 attributes
 NAMED: dict[type[Layer], str] = {
@@ -288,6 +291,69 @@ def test_damaged_files_are_refused_in_one_sentence_or_read(file: Path, data: st.
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.sampled_from([len(content), data.draw(st.integers(0, len(content)))]))
     file.write_bytes(bytes(content[:cut]))
+    refused_in_one_sentence_or_read(file)
+
+
+def alter(graph: onnx.GraphProto, rng: random.Random) -> None:
+    """Change one thing of a graph into something that fits its message, but seldom its meaning."""
+    whole = rng.choice([0, 1, -1, 2, 7, 2**31, 2**40, 2**62, -(2**63)])
+    real = rng.choice([0.0, 1.0, -1.0, math.nan, math.inf, 0.5])
+    names = [
+        "",
+        "x",
+        "none",
+        *(name for node in graph.node for name in node.output),
+        *(a.name for a in graph.initializer),
+    ]
+    node, tensor = rng.choice(graph.node), rng.choice(graph.initializer)
+    position = rng.randrange(4)
+    match rng.randrange(10):
+        case 0:
+            node.op_type = rng.choice([*OPERATORS, *FOLDED, "Constant", "If"])
+        case 1:
+            node.input[position : position + rng.randrange(2)] = [rng.choice(names)]
+        case 2:
+            del node.input[position : position + 1]
+        case 3:
+            node.output[0] = rng.choice(names)
+        case 4 | 5:
+            name = rng.choice(
+                [a.name for a in node.attribute] or ["axis", "axes", "to", "perm", "start", "end", "value_ints"]
+            )
+            kept = [attribute for attribute in node.attribute if attribute.name != name]
+            value = rng.choice([whole, [whole] * rng.randrange(1, 5), real, [real], "text", ["text"]])
+            del node.attribute[:]
+            node.attribute.extend([*kept, helper.make_attribute(name, value)])
+        case 6:
+            tensor.dims[position : position + 1] = [whole]
+        case 7:
+            tensor.data_type = rng.randrange(30)
+        case 8:
+            arrays = [
+                np.array(whole),
+                np.array([whole, -1]),
+                np.array(real),
+                np.zeros((0, 3)),
+                np.array(1j),
+                np.array([True]),
+            ]
+            tensor.CopyFrom(numpy_helper.from_array(rng.choice(arrays), tensor.name))
+        case _:
+            graph.input[0].type.tensor_type.shape.dim[position % 2].dim_value = whole
+
+
+@given(st.integers(0, 2**32))
+def test_altered_models_are_refused_in_one_sentence_or_read(file: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    model = onnx.load(rng.choice(sorted(MODELS.glob("*.onnx"))), load_external_data=False)
+    for _ in range(rng.randrange(1, 4)):
+        alter(model.graph, rng)
+    file.write_bytes(model.SerializeToString())
+    refused_in_one_sentence_or_read(file)
+
+
+def refused_in_one_sentence_or_read(file: Path) -> None:
+    """Read a file; accept a description or an error of the package, and nothing else."""
     for read in (from_onnx, parameters_from_onnx):
         try:
             read(file)

@@ -253,7 +253,11 @@ class OnnxGraph:
             if kind == "value" and hasattr(value, "data_type"):
                 self._define(name, from_tensor(value, name))
             elif kind in ("value_float", "value_floats", "value_int", "value_ints"):
-                array = np.asarray(value, dtype=np.float32 if "float" in kind else np.int64)
+                try:
+                    array = np.asarray(value, dtype=np.float32 if "float" in kind else np.int64)
+                except (ValueError, TypeError, OverflowError):
+                    shown = fields.shown(value)
+                    raise InputError(f"{node.where}: {kind}: found {shown}; what the name says is accepted") from None
                 self._define(name, Constant(name, array.shape, array=array))
             else:
                 raise UnsupportedError(f"{node.where}: found the attribute {fields.shown(kind)}; numbers are accepted")
@@ -293,11 +297,12 @@ class OnnxGraph:
         Raises
         ------
         UnsupportedError
-            If it is no real number.
+            If it is no number, or more than one.
         """
-        entry = constant.small(node.where).reshape(-1)[0]
-        if not isinstance(entry, np.number) or np.iscomplexobj(entry):
-            raise UnsupportedError(f"{node.where}: found the constant {fields.shown(entry)}; a real number is accepted")
+        array = constant.small(node.where).reshape(-1)
+        entry = array[0] if array.size == 1 else array
+        if not isinstance(entry, np.number):
+            raise UnsupportedError(f"{node.where}: found the constant {fields.shown(entry)}; a number is accepted")
         return decimal(entry)
 
 

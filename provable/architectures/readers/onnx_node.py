@@ -77,6 +77,29 @@ class Node:
             )
         return value
 
+    def integers(self, name: str) -> list[int] | None:
+        """Take an attribute out that is a list of integers.
+
+        Parameters
+        ----------
+        name : str
+            The attribute.
+
+        Returns
+        -------
+        list of int or None
+            Its value; None if it is not there.
+
+        Raises
+        ------
+        InputError
+            If it is anything else.
+        """
+        value = self.attributes.pop(name, None)
+        if value is not None and not (isinstance(value, list) and all(isinstance(entry, int) for entry in value)):
+            raise InputError(f"{self.where}: {name}: found {fields.shown(value)}; a list of integers is accepted")
+        return value
+
     def only(self, name: str, default: Any, accepted: tuple[Any, ...]) -> Any:
         """Take an attribute out of which the description can express some values only.
 

@@ -28,14 +28,14 @@ def _image(graph: OnnxGraph, node: Node) -> tuple[int, int, int]:
 
 
 def _pair(node: Node, name: str, default: list[int] | None, *, minimum: int = 1) -> Pair:
-    found = node.take(name) or default
+    found = node.integers(name) or default
     return fields.pair(found, f"{node.where}: {name}", minimum=minimum)
 
 
 def _padding(node: Node, extents: Pair, kernel: Pair, stride: Pair) -> Pair:
     """Read ``pads`` and ``auto_pad``; both sides of an axis must get the same."""
     mode = node.only("auto_pad", "NOTSET", ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"))
-    pads = node.take("pads") or [0, 0, 0, 0]
+    pads = node.integers("pads") or [0, 0, 0, 0]
     if mode == "VALID":
         pads = [0, 0, 0, 0]
     elif mode != "NOTSET":  # the output is to have ⌈extent / stride⌉ entries
@@ -47,7 +47,7 @@ def _padding(node: Node, extents: Pair, kernel: Pair, stride: Pair) -> Pair:
 
 
 def _symmetric(node: Node, pads: Any) -> Pair:
-    if not isinstance(pads, list) or len(pads) != 4 or pads[:2] != pads[2:]:
+    if len(pads) != 4 or pads[:2] != pads[2:]:
         raise UnsupportedError(
             f"{node.where}: pads: found {fields.shown(pads)}; "
             "[vertical, horizontal, vertical, horizontal] with the same on both sides is accepted"
@@ -170,13 +170,14 @@ def _global_pool(kind: type[AvgPool2d] | type[MaxPool2d]) -> Callable[[OnnxGraph
 
 def _integers(graph: OnnxGraph, node: Node, name: str, index: int) -> list[int | BatchSize] | None:
     """Read a list of integers that is an attribute in old and an input in new versions of an operator."""
-    found = node.take(name)
+    found = node.integers(name)
     constant = graph.constant(node, index)
-    if constant is not None:
-        found = list(constant.small(node.where).reshape(-1))
-    if found is None:
-        return None
-    return [entry if isinstance(entry, BatchSize) else int(entry) for entry in found]
+    if constant is None:
+        return None if found is None else list(found)
+    array = constant.small(node.where).reshape(-1)
+    if array.dtype.kind not in "iuO":  # arrays of extents are arrays of objects
+        raise InputError(f"{node.where}: {name}: found numbers of type {array.dtype}; integers are accepted")
+    return [entry if isinstance(entry, BatchSize) else int(entry) for entry in array]
 
 
 def _reduce_mean(graph: OnnxGraph, node: Node) -> None:
@@ -262,7 +263,7 @@ def _pad(graph: OnnxGraph, node: Node) -> None:
     value = node.take("value", 0.0)
     constant = graph.constant(node, 2)
     if constant is not None:
-        value = constant.small(node.where).reshape(-1)[0]
+        value = graph.number(constant, node)
     if axes is not None and len(pads) == 2 * len(axes):
         full: list[Any] = [0] * 8
         for index, axis in enumerate(axes):
@@ -275,7 +276,7 @@ def _pad(graph: OnnxGraph, node: Node) -> None:
         )
     vertical, horizontal = _symmetric(node, [*pads[2:4], *pads[6:8]])
     shape = (channels, height + 2 * vertical, width + 2 * horizontal)
-    graph.emit(node, Padded((vertical, horizontal), float(value)), fields.bounded(shape, "a padded input"))
+    graph.emit(node, Padded((vertical, horizontal), value), fields.bounded(shape, "a padded input"))
 
 
 def _cast(graph: OnnxGraph, node: Node) -> None:
@@ -304,7 +305,7 @@ def _unchanged(graph: OnnxGraph, node: Node) -> None:
 
 def _activation(make: Callable[[Node], Layer]) -> Callable[[OnnxGraph, Node], None]:
     def read(graph: OnnxGraph, node: Node) -> None:
-        graph.emit_layer(node, make(node))
+        graph.emit_layer(node, _layer(node, make, node))
 
     return read
 
@@ -332,8 +333,10 @@ def _clip(graph: OnnxGraph, node: Node) -> None:
 
 def _scalar(operation: str, operands: int) -> Callable[[OnnxGraph, Node], None]:
     def read(graph: OnnxGraph, node: Node) -> None:
-        if len(node.inputs) != operands:
-            raise UnsupportedError(f"{node.where}: found {len(node.inputs)} inputs; {operands} are accepted")
+        if len(node.inputs) != operands or "" in node.inputs:
+            raise UnsupportedError(
+                f"{node.where}: found the inputs {fields.shown(node.inputs)}; {operands} are accepted"
+            )
         shapes = [value.shape for value in map(graph.values.__getitem__, node.inputs) if isinstance(value, Entries)]
         if any(shape != shapes[0] for shape in shapes):
             raise UnsupportedError(f"{node.where}: found samples of shapes {shapes}; equal shapes are accepted")

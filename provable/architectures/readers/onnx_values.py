@@ -17,6 +17,9 @@ LARGEST_CONSTANT = 2**16
 """Entries of a constant that is computed with, at most; weights may have more."""
 
 
+_COMPLEX = (14, 15)
+
+
 class BatchSize:
     """The number of samples, which a graph may compute with but the description does not know."""
 
@@ -152,9 +155,11 @@ def from_tensor(tensor: Any, name: str) -> Constant:
         raise InputError(f"{shown}: found the shape {fields.shown(shape)}; at most 8 nonnegative extents are accepted")
     fields.bounded(shape, shown)
     try:
+        if tensor.data_type in _COMPLEX:
+            raise ValueError
         bits = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize
     except (KeyError, ValueError, TypeError):
-        raise InputError(f"{shown}: found the element type {tensor.data_type}; numbers are accepted") from None
+        raise InputError(f"{shown}: found the element type {tensor.data_type}; real numbers are accepted") from None
     if not tensor.data_location and tensor.HasField("raw_data"):
         size = len(tensor.raw_data)
         if size != bits * math.prod(shape) and tensor.data_type < 21:  # from 21 on, types of less than a byte
@@ -202,21 +207,13 @@ def fold(operator: str, attributes: dict[str, Any], given: list[Constant | None]
         raise UnsupportedError(f"{where}: found an operator without inputs; only Constant is accepted so")
     if operator in ("Identity", "Dropout", "CastLike"):
         return first
-    if operator == "Shape":  # of weights, too, whose numbers are not needed
-        sizes = np.array(first.shape, dtype=np.int64)[attributes.get("start", 0) : attributes.get("end")]
-        return Constant(name, sizes.shape, array=sizes)
-    if operator == "Cast" and math.prod(first.shape) > LARGEST_CONSTANT:
-        return first
     if operator == "Transpose" and first.array is None:
-        order = tuple(attributes.get("perm", range(len(first.shape))[::-1]))
-        if sorted(order) != list(range(len(first.shape))):
-            raise InputError(f"{where}: found perm {fields.shown(order)}; a permutation of the axes is accepted")
-        axes = order if first.axes is None else tuple(first.axes[axis] for axis in order)
-        shape = tuple(first.shape[axis] for axis in order)
-        return Constant(first.name, shape, tensor=first.tensor, axes=axes)
+        return _transposed(first, attributes.get("perm"), where)
     if operator not in _FOLDED:
         raise UnsupportedError(f"{where}: found it between constants; {', '.join(_FOLDED)} are accepted there")
-    arrays = [None if constant is None else constant.small(where) for constant in given]
+    arrays: list[Any] = [first]
+    if operator != "Shape":  # which weights have, too, and their numbers are not needed
+        arrays = [None if constant is None else constant.small(where) for constant in given]
     try:
         if operator in _BROADCAST and math.prod(np.broadcast_shapes(*(c.shape for c in given if c))) > LARGEST_CONSTANT:
             raise ValueError
@@ -229,6 +226,20 @@ def fold(operator: str, attributes: dict[str, Any], given: list[Constant | None]
             f"{where}: found a result of shape {result.shape}; {LARGEST_CONSTANT} entries are accepted"
         )
     return Constant(name, result.shape, array=result)
+
+
+def _transposed(constant: Constant, order: Any, where: str) -> Constant:
+    """Permute the axes of an array without reading it."""
+    rank = len(constant.shape)
+    axes = list(range(rank))[::-1] if order is None else order
+    if not isinstance(axes, list) or set(axes) != set(range(rank)) or len(axes) != rank:
+        raise InputError(f"{where}: perm: found {fields.shown(order)}; a permutation of the axes is accepted")
+    known = tuple(axes) if constant.axes is None else tuple(constant.axes[axis] for axis in axes)
+    return Constant(constant.name, tuple(constant.shape[axis] for axis in axes), tensor=constant.tensor, axes=known)
+
+
+def _extents(attributes: dict[str, Any], constant: Constant) -> Any:
+    return np.array(constant.shape, dtype=np.int64)[attributes.get("start", 0) : attributes.get("end")]
 
 
 def _axes(attributes: dict[str, Any], given: Any) -> tuple[int, ...]:
@@ -294,6 +305,7 @@ def _filled(attributes: dict[str, Any], shape: Any) -> Any:
 _BROADCAST = ("Add", "Sub", "Mul", "Div", "Pow")
 
 _FOLDED: dict[str, Callable[..., Any]] = {
+    "Shape": _extents,
     "Transpose": lambda attributes, data: np.transpose(data, attributes.get("perm")),
     "Cast": _cast,
     "Unsqueeze": _unsqueeze,
