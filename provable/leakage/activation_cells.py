@@ -41,8 +41,10 @@ from provable.arithmetic import Float
 from provable.networks import activations, layers
 from provable.networks.windows import gather, patches
 
-ATTEMPTS = 8
-"""So many points are tried."""
+ATTEMPTS = 4
+"""So many points are tried with all weights of one size, and then with few large weights per output."""
+
+_LARGE_WEIGHTS = 4
 
 _ROUNDING = 2.0**-53
 _FUNCTION = 2.0**-40
@@ -104,7 +106,9 @@ def find_cell(architecture: Architecture, *, seed: int = 0) -> Cell | None:
     architecture : Architecture
         The network; batch norm is evaluated with mean 0 and deviation 1.
     seed : int
-        Seed of the point: a sample of independent normal values, weights of variance 2 / fan-in, biases of variance 0.01.
+        Seed of the point: a sample of independent normal values, normal weights of variance 2 / fan-in, biases of variance
+        0.01. In deep networks the error bounds of such points become useless; then points are tried whose outputs have four
+        normal weights each, on the average, and all others smaller by the fan-in.
 
     Returns
     -------
@@ -112,8 +116,9 @@ def find_cell(architecture: Architecture, *, seed: int = 0) -> Cell | None:
         The cell, or None if rounding leaves a side or a winner open at all points that were tried.
     """
     rng = np.random.default_rng(seed)
-    for _ in range(ATTEMPTS):
-        parameters = {name: _draw(rng, name, shape) for name, shape in architecture.parameter_shapes.items()}
+    for attempt in range(2 * ATTEMPTS):
+        few = attempt >= ATTEMPTS
+        parameters = {name: _draw(rng, name, shape, few) for name, shape in architecture.parameter_shapes.items()}
         sample = rng.standard_normal((1, *architecture.input_shape))
         reader = _Reader(parameters)
         reader.walk(architecture.layers, "", sample, np.zeros_like(sample))
@@ -122,10 +127,13 @@ def find_cell(architecture: Architecture, *, seed: int = 0) -> Cell | None:
     return None
 
 
-def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> Float:
+def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...], few: bool) -> Float:
     numbers = rng.standard_normal(shape)
     if len(shape) > 1:
-        return numbers * math.sqrt(2 / math.prod(shape[1:]))
+        fan_in = math.prod(shape[1:])
+        if few and fan_in > _LARGE_WEIGHTS:
+            return numbers * np.where(rng.random(shape) < _LARGE_WEIGHTS / fan_in, 0.5, 1 / fan_in)
+        return numbers * math.sqrt(2 / fan_in)
     return 0.1 * numbers + (1 if name.endswith("weight") else 0)  # the scale of a normalisation, or a bias
 
 

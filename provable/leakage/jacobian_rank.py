@@ -122,35 +122,31 @@ def jacobian_rank(
             raise InputError(f"{name}: found {str(value)[:40]!r}; a nonnegative integer is accepted")
     unknowns = architecture.input_size
     rows = min(unknowns, architecture.parameter_count, unknowns if target is None else int(target))
-    cell: Cell | None = None
     matrix = 16 * rows * unknowns
     if matrix > LARGEST_MEMORY:
         return JacobianRefusal(f"{rows} rows of {unknowns} derivatives need {matrix} bytes", matrix)
-    if is_piecewise(architecture):
-        cell = find_cell(architecture, seed=int(seed))
-        if cell is None:
-            return JacobianRefusal(
-                "rounding leaves open on which side of a kink a unit is, at every point that was tried"
-            )
+    plan = step_of(architecture.layers, architecture.input_shape, Draws(int(seed)), None)
+    chunk = max(1, min(_WIDEST_CHUNK, rows, _CHUNK_MEMORY // _bytes_per_direction(plan)))
+    memory = matrix + chunk * _bytes_per_direction(plan)
+    work = rows * plan.multiplications + rows**2 * unknowns
+    if memory > LARGEST_MEMORY or work > LARGEST_WORK:
+        reason = f"{rows} rows of {unknowns} derivatives need {memory} bytes and {work} multiplications"
+        return JacobianRefusal(reason, memory)
+    cell = find_cell(architecture, seed=int(seed)) if is_piecewise(architecture) else None
+    if cell is None and is_piecewise(architecture):
+        return JacobianRefusal("rounding leaves open on which side of a kink a unit is, at every point that was tried")
     try:
         check_free_values(architecture, cell)
-        draws = Draws(int(seed))
-        step = step_of(architecture.layers, architecture.input_shape, draws, cell)
     except UnsupportedError as error:
         return JacobianRefusal(str(error))
-    chunk = max(1, min(_WIDEST_CHUNK, rows, _CHUNK_MEMORY // _bytes_per_direction(step)))
-    memory = matrix + chunk * _bytes_per_direction(step)
-    work = rows * step.multiplications + rows**2 * unknowns
-    if memory > LARGEST_MEMORY or work > LARGEST_WORK:
-        return JacobianRefusal(
-            f"{rows} rows of {unknowns} derivatives need {memory} bytes and {work} multiplications", memory
-        )
+    draws = Draws(int(seed))
+    step = step_of(architecture.layers, architecture.input_shape, draws, cell)
     found = rank(_rows(architecture, step, draws, rows, chunk), target) if rows else 0
     return JacobianRank(found, unknowns, PRIME, int(seed), _how(cell, seed), _assumptions(architecture, cell))
 
 
 def _bytes_per_direction(step: ChainStep) -> int:
-    return 8 * (step.numbers_kept + step.numbers_in_use)
+    return 8 * (1 + step.numbers_kept + step.numbers_in_use)
 
 
 def _rows(architecture: Architecture, step: ChainStep, draws: Draws, rows: int, chunk: int) -> Residues:

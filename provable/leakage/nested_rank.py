@@ -40,7 +40,10 @@ k² pairs of them, so the rank there is lower than in other cells. The bound doe
 
 Layer system. Let v be in the null space of U_i = [W_i; K_i]. Along v z_i stays, so everything behind it and D_i stay, and
 the gradient of layer i changes by K_i v = 0 (T3). So the null space of U_i is in that of dΓ_i: ρ_i <= rank U_i, at most the
-generic rank of U_i.
+generic rank of U_i. The same with the rows of W at used positions only, since D is zero at the others. If no bound of the
+rank is given, it is counted: for each o' the combinations Σ W[o,c,a,b] K_{(o',c,a,b),:} = Σ_p D_o'(p) W_{(o,p),:} are in the
+row space of W, so the rows of K add at most patch - min(out, patch) each: over used positions p, and kernel entries that meet
+any, ρ_i <= Σ_p min(out, in · lags inside) + out (patch - out)₊.
 
 Residual blocks. Γ at the input of a block is all gradients inside and Γ at its output: the gradients of its layers are
 added one after the other, each with its own count and with the laws between neighbours of one branch. If both branches
@@ -56,6 +59,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from provable.architectures import (
     Activation,
@@ -84,6 +88,7 @@ PASSING = "passing on"
 GRADIENTS = "own gradients"
 LAWS = "own gradients but for conservation laws"
 SYSTEM = "layer system"
+COUNTED = "counted layer system"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +105,9 @@ class NestedStep:
         Size of its input.
     value : int
         The gradients of this layer and of all behind it have at most this rank as functions of its input.
-    how : {"used values", "passing on", "own gradients", "own gradients but for conservation laws", "layer system"}
-        The rule that gave the bound.
+    how : str
+        The rule that gave the bound: ``"used values"``, ``"passing on"``, ``"own gradients"``, ``"own gradients but for
+        conservation laws"``, ``"layer system"`` or ``"counted layer system"``.
     """
 
     path: str
@@ -141,7 +147,7 @@ class NestedRank:
         for step in self.steps:
             if step.how != PASSING:
                 parts.append(f"layer {step.path} ({step.type}): {step.how}, {step.value} of {step.unknowns}")
-            if step.how in (USED, SYSTEM):
+            if step.how in (USED, SYSTEM, COUNTED):
                 break
         return "; ".join(parts)
 
@@ -192,6 +198,8 @@ def nested_rank_bound(
         system = _system_bound(layer, path, bounds)
         if system is not None:
             rules.append((system, SYSTEM))
+        if isinstance(layer, Conv2d | Linear):
+            rules.append((_counted_system(layer, shapes[index], masks[index + 1], batch_size), COUNTED))
         behind, how = min(rules, key=lambda rule: rule[0])
         steps.append(NestedStep(path, layer.type, unknowns, behind, how))
     return NestedRank(behind, batch_size * architecture.input_size, tuple(reversed(steps)))
@@ -245,14 +253,30 @@ def _gradient_counts(layer: Layer, shape: Shape, useful: Mask | None, batch_size
     if not isinstance(layer, Conv2d | Linear):
         return 0, 0, 0
     system = LayerSystem.of_layer(layer, shape)
-    wanted = np.ones(system.positions, dtype=np.bool_) if useful is None else useful.reshape(-1)
     outputs, inputs, biases = system.out_channels, system.in_channels, system.out_channels * layer.bias
-    seen = [int(np.count_nonzero(wanted[system.touched(row, column)[0]])) for row, column in system.lags()]
-    live = sum(count > 0 for count in seen)
-    per_lag = sum(_product_dimension(outputs, inputs, batch_size * count) for count in seen)
+    wanted, seen = _used_positions(system, useful)
+    live = int(np.count_nonzero(seen))
+    per_lag = sum(_product_dimension(outputs, inputs, batch_size * int(count)) for count in seen)
     whole = _product_dimension(outputs, inputs * live, batch_size * int(np.count_nonzero(wanted)))
     rank = min(outputs, inputs * live + layer.bias)
     return outputs * inputs * live + biases, min(per_lag, whole) + biases, rank
+
+
+def _counted_system(layer: Conv2d | Linear, shape: Shape, useful: Mask | None, batch_size: int) -> int:
+    """Bound the rank of the layer system without the rows of W at positions that are not used."""
+    system = LayerSystem.of_layer(layer, shape)
+    outputs, inputs = system.out_channels, system.in_channels
+    wanted, seen = _used_positions(system, useful)
+    inside = np.multiply.outer(system.axes[0].inside, system.axes[1].inside).reshape(-1)[wanted]
+    patch = inputs * int(np.count_nonzero(seen))
+    return batch_size * int(np.minimum(outputs, inputs * inside).sum()) + outputs * (patch - min(outputs, patch))
+
+
+def _used_positions(system: LayerSystem, useful: Mask | None) -> tuple[Mask, NDArray[np.intp]]:
+    """Which output positions are used, and through every lag how many of them see a pixel."""
+    wanted = np.ones(system.positions, dtype=np.bool_) if useful is None else useful.reshape(-1)
+    touched = (system.touched(row, column)[0] for row, column in system.lags())
+    return wanted, np.array([np.count_nonzero(wanted[positions]) for positions in touched])
 
 
 def _product_dimension(rows: int, columns: int, inner: int) -> int:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provable import arithmetic
 from provable.architectures import (
     Architecture,
     AvgPool2d,
@@ -20,12 +19,11 @@ from provable.architectures import (
     Identity,
     LeakyReLU,
     Linear,
-    MaxPool2d,
     Polynomial,
     ReLU,
     Residual,
 )
-from provable.architectures.layers import Tanh, chain_shapes
+from provable.architectures.layers import Tanh
 from provable.architectures.zoo import from_zoo
 from provable.arithmetic import RATIONAL
 from provable.errors import InputError
@@ -33,7 +31,7 @@ from provable.leakage import LayerSystem
 from provable.leakage.coverage import dead_inputs
 from provable.leakage.nested_rank import LAWS, SYSTEM, USED, nested_rank_bound
 from provable.leakage.rank import upper_bound
-from provable.networks import Parameters, gradient_jacobian
+from provable.networks import Parameters
 
 seeds = st.integers(0, 2**32 - 1)
 EXACT = [
@@ -46,107 +44,26 @@ EXACT = [
 ]
 
 
-@st.composite
-def convolutions(draw, shape):
-    pads = (draw(st.integers(0, 1)), draw(st.integers(0, 1)))
-    padded = [side + 2 * pad for side, pad in zip(shape[1:], pads, strict=True)]
-    kernel = tuple(draw(st.integers(1, min(3, side))) for side in padded)
-    stride = tuple(draw(st.integers(1, min(2, side))) for side in padded)
-    return Conv2d(draw(st.integers(1, 3)), kernel, stride, pads, bias=draw(st.booleans()))
-
-
-@st.composite
-def image_layers(draw, shape, activations):
-    kind = draw(st.sampled_from(["convolution"] * 3 + ["average", "maximum", "residual"]))
-    if kind == "convolution" or min(shape[1:]) < 2:
-        return draw(convolutions(shape))
-    if kind != "residual":
-        pool = AvgPool2d if kind == "average" else MaxPool2d
-        return pool(2, draw(st.integers(1, 2)), draw(st.integers(0, 1)))
-    inner = Conv2d(shape[0], 3, 1, 1, bias=draw(st.booleans()))
-    longer = (draw(st.sampled_from(activations)), Conv2d(shape[0], 1))
-    shortcut = draw(st.sampled_from([(), (Conv2d(shape[0], 1, bias=False),)]))
-    return Residual((inner, *draw(st.sampled_from([(), longer]))), shortcut)
-
-
-@st.composite
-def networks(draw, activations, loss="squared"):
-    """Up to three layers on images, then one or two linear ones, with activations or none between them."""
-    shape = (draw(st.integers(1, 2)), draw(st.integers(1, 4)), draw(st.integers(1, 4)))
-    layers, current = [], shape
-    for _ in range(draw(st.integers(0, 3))):
-        layer = draw(image_layers(current, activations))
-        layers.append(layer)
-        current = chain_shapes((layer,), current)[-1]
-        if draw(st.integers(0, 3)):
-            layers.append(draw(st.sampled_from(activations)))
-    layers.append(Flatten())
-    if draw(st.booleans()):
-        layers += [Linear(draw(st.integers(1, 4)), draw(st.booleans())), draw(st.sampled_from(activations))]
-    outputs = 1 if loss == "logistic" else draw(st.integers(2 if loss == "cross_entropy" else 1, 3))
-    layers.append(Linear(outputs, draw(st.booleans())))
-    return Architecture("small", shape, tuple(layers), loss)
-
-
-def systems(architecture):
-    """Proved upper bounds of the layer systems' ranks, residual blocks included."""
-    found = {}
-
-    def visit(layers, shape, prefix):
-        shapes = chain_shapes(layers, shape)
-        for index, layer in enumerate(layers):
-            if isinstance(layer, Conv2d | Linear):
-                system = LayerSystem.of_layer(layer, shapes[index])
-                found[f"{prefix}{index}"] = upper_bound(system).value
-            elif isinstance(layer, Residual):
-                visit(layer.layers, shapes[index], f"{prefix}{index}.")
-                visit(layer.shortcut, shapes[index], f"{prefix}{index}.shortcut.")
-
-    visit(architecture.layers, architecture.input_shape, "")
-    return found
-
-
-def jacobian(architecture, parameters, sample, label):
-    """The whole matrix, input values in rows."""
-    size = sample.size
-    units = np.eye(size).reshape(size, *sample.shape)
-    exact = arithmetic.kind(sample) != "float64"
-    return gradient_jacobian(architecture, parameters, sample, label).push_forward(
-        RATIONAL.convert(units) if exact else units
-    )
-
-
-def exact_rank(architecture, rng, zeros, samples=1):
-    """Rank over the rationals at a random integer point, where some parameters and values are zero."""
-
-    def draw(shape):
-        numbers = np.where(rng.random(shape) < zeros, 0, rng.integers(-9, 10, shape)).astype(float)
-        return RATIONAL.convert(numbers)
-
-    shapes = architecture.parameter_shapes
-    parameters = Parameters(architecture, {name: draw(shape) for name, shape in shapes.items()})
-    sample, label = draw((samples, *architecture.input_shape)), draw((samples, architecture.output_size))
-    matrix = jacobian(architecture, parameters, sample, label)
-    return flint.fmpq_mat(*matrix.shape, matrix.ravel().tolist()).rank() if matrix.size else 0
-
-
-@given(networks(EXACT), seeds, st.sampled_from([0.0, 0.3, 0.8]))
-def test_no_exact_jacobian_exceeds_the_bound(network, seed, zeros):
-    """At all points, degenerate ones included; the second derivative of the loss at work is 1."""
+@given(st.data(), seeds, st.sampled_from([0.0, 0.3, 0.8]))
+def test_no_exact_jacobian_exceeds_the_bound(networks, systems, exact_rank, data, seed, zeros):
+    """At all points, degenerate ones included."""
+    network = data.draw(networks(EXACT))
     bound = nested_rank_bound(network, systems(network))
     assert exact_rank(network, np.random.default_rng(seed), zeros) <= bound.value <= network.input_size
     assert bound.nullity == network.input_size - bound.value
 
 
-@given(networks(EXACT), seeds)
-def test_no_exact_jacobian_of_two_samples_exceeds_the_bound(network, seed):
+@given(st.data(), seeds)
+def test_no_exact_jacobian_of_two_samples_exceeds_the_bound(networks, exact_rank, data, seed):
+    network = data.draw(networks(EXACT))
     bound = nested_rank_bound(network, batch_size=2)
     assert exact_rank(network, np.random.default_rng(seed), 0.0, samples=2) <= bound.value <= 2 * network.input_size
     assert bound.value >= nested_rank_bound(network).value
 
 
-@given(networks([Tanh(), LeakyReLU(0.2)], "cross_entropy"), seeds)
-def test_no_numerical_jacobian_exceeds_the_bound(network, seed):
+@given(st.data(), seeds)
+def test_no_numerical_jacobian_exceeds_the_bound(networks, systems, jacobian, data, seed):
+    network = data.draw(networks([Tanh(), LeakyReLU(0.2)], "cross_entropy"))
     rng = np.random.default_rng(seed)
     parameters = Parameters.random(network, rng=rng, scale="lecun")
     sample = rng.standard_normal((1, *network.input_shape))
@@ -158,7 +75,7 @@ def test_no_numerical_jacobian_exceeds_the_bound(network, seed):
 
 
 @pytest.mark.parametrize("activation", [LeakyReLU(0.25), Polynomial((0.0, 0.0, 1.0)), Polynomial((1.0, 1.0, 0.5))])
-def test_the_bound_is_attained_by_chains_without_linear_activations(activation):
+def test_the_bound_is_attained_by_chains_without_linear_activations(activation, systems, exact_rank):
     """A bound that was too weak would pass the tests above; the maximum over points is the generic rank."""
     rng = np.random.default_rng(0)
     for kernel, stride in ((1, 1), (1, 2), (2, 1), (2, 2), (3, 1)):
@@ -198,7 +115,7 @@ NULLITY = {
 
 
 @pytest.mark.parametrize("name", NULLITY)
-def test_published_networks(name):
+def test_published_networks(name, systems):
     network = from_zoo(name)
     bound = nested_rank_bound(network, systems(network))
     assert bound.nullity == NULLITY[name]
@@ -206,7 +123,7 @@ def test_published_networks(name):
     assert bound.steps[0].value == bound.value
 
 
-def test_the_steps_of_a_published_network():
+def test_the_steps_of_a_published_network(systems):
     steps = nested_rank_bound(from_zoo("cnn4_c1"), systems(from_zoo("cnn4_c1"))).steps
     values = {step.path: (step.value, step.how) for step in steps if step.type == "conv2d"}
     assert values["4"] == (594, SYSTEM)
@@ -214,15 +131,16 @@ def test_the_steps_of_a_published_network():
     assert values["0"] == (594 + 480 + 162, "own gradients")
 
 
-@given(networks([*EXACT, Tanh()]), seeds)
-def test_smaller_bounds_of_layers_never_raise_the_bound(network, seed):
+@given(st.data(), seeds)
+def test_smaller_bounds_of_layers_never_raise_the_bound(networks, systems, data, seed):
+    network = data.draw(networks([*EXACT, Tanh()]))
     rng = np.random.default_rng(seed)
     known = systems(network)
     fewer = {path: value for path, value in known.items() if rng.random() < 0.5}
     assert nested_rank_bound(network, known).value <= nested_rank_bound(network, fewer).value
 
 
-def test_never_below_what_the_first_layer_and_dead_inputs_say():
+def test_never_below_what_the_first_layer_and_dead_inputs_say(systems):
     for name in NULLITY:
         network = from_zoo(name)
         bound = nested_rank_bound(network, systems(network))
@@ -230,7 +148,7 @@ def test_never_below_what_the_first_layer_and_dead_inputs_say():
         assert bound.nullity >= max(dead_inputs(network), first.unknowns - upper_bound(first).value)
 
 
-def test_conservation_laws_are_needed_for_the_exact_rank():
+def test_conservation_laws_are_needed_for_the_exact_rank(systems, exact_rank):
     layers = (Conv2d(2, 2, bias=False), LeakyReLU(0.25), Conv2d(2, 2, bias=False), LeakyReLU(0.25), Flatten())
     network = Architecture("net", (3, 6, 6), (*layers, Linear(1, bias=False)), "squared")
     bound = nested_rank_bound(network, systems(network))
@@ -240,7 +158,7 @@ def test_conservation_laws_are_needed_for_the_exact_rank():
     assert max(exact_rank(network, rng, 0.0) for _ in range(5)) == bound.value
 
 
-def test_channels_that_never_change_sign_obey_more_laws():
+def test_channels_that_never_change_sign_obey_more_laws(systems, jacobian):
     """Where two channels lie on one side of the kink everywhere, ⟨W_o, G_o'⟩ is conserved for o ≠ o' as well."""
     layers = (Conv2d(2, 2, bias=False), LeakyReLU(0.25), Conv2d(2, 2, bias=False), LeakyReLU(0.25), Flatten())
     network = Architecture("net", (3, 6, 6), (*layers, Linear(1, bias=False)), "squared")
@@ -254,7 +172,7 @@ def test_channels_that_never_change_sign_obey_more_laws():
     assert found == nested_rank_bound(network, systems(network)).value - 2
 
 
-def test_linear_networks_have_a_law_for_every_pair_of_channels():
+def test_linear_networks_have_a_law_for_every_pair_of_channels(exact_rank):
     layers = (Conv2d(3, 3), Identity(), AvgPool2d(2), Flatten(), Linear(2))
     network = Architecture("net", (1, 8, 8), layers, "squared")
     bound = nested_rank_bound(network)
@@ -290,7 +208,7 @@ def test_wrong_batch_sizes_are_refused(batch_size):
         nested_rank_bound(from_zoo("two-layer-tanh"), batch_size=batch_size)
 
 
-def test_how_names_the_rules_that_were_used():
+def test_how_names_the_rules_that_were_used(systems):
     network = from_zoo("cnn3_c1")
     how = nested_rank_bound(network, systems(network)).how
     assert how == "layer 0 (conv2d): own gradients, 1029 of 3072; layer 2 (conv2d): layer system, 867 of 5400"
