@@ -102,7 +102,7 @@ def test_never_above_the_rank_at_a_random_point(networks, jacobian, data, seed, 
     network = data.draw(networks(SMOOTH, loss))
     result = witness(network, seed)
     if isinstance(result, JacobianRefusal):
-        assert "not proved to be free" in result.reason
+        assert "not proved to be free" in result.reason or "rounding leaves open" in result.reason
         return
     parameters, sample = point(network, seed)
     labels = {"squared": np.full((1, network.output_size), 0.7), "cross_entropy": [0], "logistic": [1]}[loss]
@@ -194,6 +194,12 @@ def test_residual_blocks_and_maxima_are_followed():
     upper = nested_rank_bound(network).value
     assert 0 < jacobian_rank(network).value <= upper
     assert len(jacobian_rank(network).assumptions) == 2
+
+
+def test_pooling_of_single_pixels_changes_nothing():
+    plain = images(Conv2d(2, 6), Tanh())
+    pooled = images(Conv2d(2, 6), AvgPool2d(1), Tanh(), MaxPool2d(1), AvgPool2d(1))
+    assert jacobian_rank(plain).value == jacobian_rank(pooled).value > 0
 
 
 def test_results_are_reproducible_and_stop_at_the_target():
