@@ -81,6 +81,7 @@ EXPECTED = {
     "activations-torchscript-9": ((1, 8, 7), ACTIVATIONS),
     "perceptron-dynamo": ((6,), PERCEPTRON),
     "perceptron-torchscript-12": ((6,), PERCEPTRON),
+    "perceptron-skl2onnx": ((5,), (Linear(4), Tanh(), Linear(3), Tanh(), Linear(1))),
     "pieces-dynamo": ((1, 7, 7), PIECES),
     "pieces-torchscript-13": ((1, 7, 7), PIECES),
 }
@@ -105,7 +106,8 @@ def test_parameters_are_read_in_their_places(name: str) -> None:
     path = MODELS / f"{name}.onnx"
     architecture, numbers = parameters_from_onnx(path)
     inputs = np.random.default_rng(0).standard_normal((2, *architecture.input_shape)).astype(np.float32)
-    (expected,) = ReferenceEvaluator(onnx.load(path)).run(None, {"x": inputs})
+    model = onnx.load(path)
+    (expected,) = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: inputs})
     found = forward(architecture, Parameters(architecture, numbers), inputs.astype(np.float64))
     # float32 rounding in the reference, some ten layers of moderate values; a wrong layer is off by 1e-2
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

@@ -22,6 +22,7 @@ from provable.architectures import (
     Softplus,
     Tanh,
 )
+from provable.architectures.layers import MOST_LAYERS
 from provable.architectures.readers.expressions import Expression, X, activation_of, evaluate, number
 from provable.architectures.readers.graph import MOST_STEPS, AddedBias, Graph, Padded, Scalar, Step, Unchanged
 from provable.architectures.readers.structure import recognise
@@ -173,6 +174,8 @@ def test_sizes_are_limited() -> None:
     chain = [("a0", ["x"], ReLU())] + [(f"a{index}", [f"a{index - 1}"], ReLU()) for index in range(1, MOST_STEPS + 1)]
     with pytest.raises(InputError, match=f"found {MOST_STEPS + 1} operations"):
         recognise(graph(*chain))
+    with pytest.raises(InputError, match=f"found more than {MOST_LAYERS} layers in a row"):
+        recognise(graph(*chain[:MOST_STEPS]))
     nested = [("a0", ["x"], CONV)]
     for index in range(1, 19):  # every sum begins at the input and contains the sum before it
         nested += [

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from provable.architectures.fields import Pair, Shape
 from provable.architectures.layers import Layer
 
-MOST_STEPS = 2**14
+MOST_STEPS = 2**13
 """Steps of one graph, at most."""
 
 

@@ -10,13 +10,16 @@ import numpy as np
 from provable.architectures import fields
 from provable.architectures.fields import Shape
 from provable.architectures.layers import Layer, chain_shapes
-from provable.architectures.readers.graph import MOST_STEPS, Action, Graph, Step
+from provable.architectures.readers.graph import Action, Graph, Step
 from provable.architectures.readers.onnx_node import Node, decimal, read_node
 from provable.architectures.readers.onnx_values import BATCH, Constant, fold, from_tensor
 from provable.errors import InputError, UnsupportedError
 
 OLDEST_OPERATORS = 7
 """The first version of ONNX's operator set whose operators broadcast as today's do."""
+
+MOST_NODES = 2**15
+"""Nodes that the output needs, those between constants included, at most."""
 
 _FLOATS = (1, 10, 11, 16)  # float32, float16, float64, bfloat16
 
@@ -380,8 +383,8 @@ def _needed(graph: Any, output: str) -> list[Node]:
     for proto in reversed(graph.node):
         if needed.intersection(proto.output):
             needed.update(proto.input)
-            if len(nodes) == MOST_STEPS:
-                raise InputError(f"graph: found more than {MOST_STEPS} nodes; fewer are accepted")
+            if len(nodes) == MOST_NODES:
+                raise InputError(f"graph: found more than {MOST_NODES} nodes; fewer are accepted")
             node = read_node(proto)
             if not needed.intersection(proto.output[:1]):
                 raise UnsupportedError(

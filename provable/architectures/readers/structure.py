@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from provable.architectures.activations import Activation, Identity
 from provable.architectures.images import AvgPool2d, Conv2d, MaxPool2d
-from provable.architectures.layers import DEEPEST_NESTING, Layer, Linear, Residual
+from provable.architectures.layers import DEEPEST_NESTING, MOST_LAYERS, Layer, Linear, Residual
 from provable.architectures.readers.expressions import X, activation_of, evaluate, number
 from provable.architectures.readers.graph import MOST_STEPS, AddedBias, Graph, Padded, Scalar, Step, Unchanged
 from provable.errors import InputError, UnsupportedError
@@ -105,6 +105,8 @@ class _Recogniser:
         margin: Step | None = None
         position = 0
         while position < len(path) - 1:
+            if len(layers) > MOST_LAYERS:
+                raise InputError(f"graph: found more than {MOST_LAYERS} layers in a row; fewer are accepted")
             step = self.steps[path[position + 1]]
             if margin is not None and not isinstance(step.action, Unchanged | AvgPool2d | Conv2d | MaxPool2d):
                 break
@@ -132,6 +134,9 @@ class _Recogniser:
         """Append the activation made of the most segments, if there is one, and return their number."""
         source = path[position]
         for end in range(min(position + LONGEST_PATTERN, len(path) - 1), position, -1):
+            # every composite activation ends with an operation of its own, not with another activation
+            if end > position + 1 and not isinstance(self.steps[path[end]].action, Scalar):
+                continue
             region = self._region(source, path[end])
             if region is None:
                 continue

@@ -1,4 +1,4 @@
-"""Write the ONNX files in this folder anew: python export.py (needs torch, onnx and onnxscript).
+"""Write the ONNX files in this folder anew: python export.py (needs torch, onnx, onnxscript, scikit-learn and skl2onnx).
 
 What exporters note about the machine they ran on (stack traces, source positions) is removed; nothing else is changed.
 """
@@ -100,8 +100,21 @@ def write(name: str, module: nn.Module, shape: tuple[int, ...], *, dynamo: bool,
     )
 
 
+def write_scikit_learn() -> None:
+    import numpy as np
+    from skl2onnx import to_onnx
+    from sklearn.neural_network import MLPRegressor
+
+    data = np.random.default_rng(0).standard_normal((60, 5)).astype(np.float32)
+    model = MLPRegressor(hidden_layer_sizes=(4, 3), activation="tanh", max_iter=20, random_state=0)
+    content = to_onnx(model.fit(data, data[:, 0]), data[:1]).SerializeToString()
+    (FOLDER / "perceptron-skl2onnx.onnx").write_bytes(content)
+    sys.stdout.write(f"perceptron-skl2onnx.onnx: {len(content)} bytes\n")
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
+    write_scikit_learn()
     torch.manual_seed(0)
     batch = {"dynamic_axes": {"x": {0: "batch"}}}
     symbolic = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)}
