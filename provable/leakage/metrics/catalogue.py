@@ -15,6 +15,7 @@ from provable.leakage.metrics.rgap_index import METRIC as RGAP_INDEX
 
 AMBIGUITY = Metric(
     name="open dimensions (N*)",
+    question="How many dimensions of the sample do all gradients together leave open?",
     definition="nullity of the derivative of x ↦ all gradients",
     unit="dimensions of the input",
     needs="architecture",
@@ -29,6 +30,7 @@ AMBIGUITY = Metric(
 
 C_METRIC = Metric(
     name="c(M)",
+    question="Does an attack layer by layer get stuck, and how near to the input?",
     definition="Σ_i round((d - i + 1)/d · (rank U_i - n_i)) over the convolutions i = 1 … d",
     unit="weighted missing equations, negative",
     needs="architecture",

@@ -9,6 +9,7 @@ from provable.leakage.metrics.metric import Metric
 
 WIDTH_METRIC = Metric(
     name="width condition",
+    question="Is the first layer at least as wide as the sample?",
     definition="outputs of the first layer minus its inputs, |z_1| - |x|; >= 0 is meant to make inversion possible",
     unit="values",
     needs="architecture",
@@ -23,6 +24,7 @@ WIDTH_METRIC = Metric(
 
 DATA_RATIO_METRIC = Metric(
     name="data ratio",
+    question="Are there more gradient entries than input values?",
     definition="number of parameters over number of input values of all samples",
     unit="equations per unknown",
     needs="architecture, batch size",

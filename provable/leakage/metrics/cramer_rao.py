@@ -40,6 +40,7 @@ from provable.networks.tangents import leaves
 
 METRIC = Metric(
     name="Cramér-Rao bound",
+    question="How accurate can an unbiased attack on a noisy gradient be?",
     definition="root mean square error per coordinate >= σ √(tr (JᵀJ)⁻¹ / n); infinite if J has a null space",
     unit="that of an input value",
     needs="architecture, parameters, sample, noise",

@@ -34,6 +34,7 @@ from provable.leakage.metrics.spectrum import Spectrum
 
 METRIC = Metric(
     name="Fisher information loss",
+    question="How accurate can an attack on the best-seen projection of the sample be?",
     definition="η = ‖J‖₂ / σ; any unbiased estimator of a projection of x has variance >= 1 / η²",
     unit="1 / input value",
     needs="architecture, parameters, sample, noise",
@@ -47,6 +48,7 @@ METRIC = Metric(
 
 DIAGONAL_METRIC = Metric(
     name="diagonal Fisher information loss (dFIL)",
+    question="How much information per input value does a noisy gradient carry on average?",
     definition="dFIL = √(tr(JᵀJ) / (n σ²)); any unbiased estimator has mean square error per coordinate >= 1 / dFIL²",
     unit="1 / input value",
     needs="architecture, parameters, sample, noise",

@@ -29,6 +29,7 @@ from provable.networks import GradientJacobian
 
 METRIC = Metric(
     name="inversion influence function (I²F), lower bound",
+    question="How far does a perturbed gradient shift the recovered sample?",
     definition="shift of the recovered sample under a gradient perturbation δ >= |Jᵀδ| / λ_max(JᵀJ)",
     unit="that of an input value",
     needs="architecture, parameters, sample, perturbation of the gradient",

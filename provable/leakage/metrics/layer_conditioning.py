@@ -17,6 +17,7 @@ from provable.networks.tangents import leaves
 
 METRIC = Metric(
     name="condition numbers of the layer systems",
+    question="By how much does an attack layer by layer amplify errors in one step?",
     definition="largest over smallest nonzero singular value of [W; s K] per convolution, s = max|W| / max|K|",
     unit="1",
     needs="architecture, parameters, sample",

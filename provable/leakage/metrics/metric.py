@@ -13,6 +13,8 @@ class Metric:
     ----------
     name : str
         Its name in the literature.
+    question : str
+        What it answers, in plain words.
     definition : str
         The formula, in one line.
     unit : str
@@ -26,6 +28,7 @@ class Metric:
     """
 
     name: str
+    question: str
     definition: str
     unit: str
     needs: str

@@ -37,6 +37,7 @@ from provable.leakage.metrics.metric import Metric
 
 METRIC = Metric(
     name="reconstruction robustness (ReRo)",
+    question="How often can an attacker with a prior succeed under a privacy budget?",
     definition="P[success] <= (κ e^ε)^((α-1)/α) for (α, ε)-RDP, Φ(Φ⁻¹(κ) + μ) for μ-GDP, κ the success of a blind guess",
     unit="probability",
     needs="privacy parameters, probability κ of the best blind guess",

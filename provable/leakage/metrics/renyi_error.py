@@ -31,6 +31,7 @@ from provable.leakage.metrics.metric import Metric
 
 METRIC = Metric(
     name="reconstruction error from Rényi differential privacy",
+    question="Which error does a privacy budget guarantee against unbiased attacks?",
     definition="(2, ε)-RDP on a box with sides d_i: mean square error per coordinate >= Σ d_i² / (4 n (e^ε - 1))",
     unit="square of an input value",
     needs="ε of order 2, the sides of the box",

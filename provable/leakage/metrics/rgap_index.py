@@ -28,6 +28,7 @@ from provable.leakage.metrics.metric import Metric
 
 METRIC = Metric(
     name="R-GAP's rank analysis index (RA-i)",
+    question="Has some layer more unknowns than equations?",
     definition="max over convolutions of |x_i| - |W_i| - |z_i| - |V_i|, V_i the virtual constraints of earlier layers",
     unit="equations missing (negative: surplus)",
     needs="architecture",

@@ -23,7 +23,7 @@ def test_every_metric_is_listed_once_and_described():
     assert set(METRICS) == set(defined)
     assert len({metric.name for metric in METRICS}) == len(METRICS)
     for metric in METRICS:
-        assert all((metric.definition, metric.unit, metric.needs, metric.source)) and metric.cannot_see
+        assert all((metric.question, metric.definition, metric.unit, metric.needs, metric.source)) and metric.cannot_see
         assert all(phrase.strip() and len(phrase) < 120 for phrase in metric.cannot_see)
 
 

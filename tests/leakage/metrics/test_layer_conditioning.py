@@ -18,9 +18,9 @@ convolutions = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 2)
 
 
 def stack(first, second):
-    """Two convolutions of a 2×6×6 image."""
+    """Two convolutions of a 2×8×8 image."""
     chain = (Conv2d(*first), Tanh(), Conv2d(*second), Tanh(), Flatten(), Linear(3))
-    return Architecture("stack", (2, 6, 6), chain, "cross_entropy")
+    return Architecture("stack", (2, 8, 8), chain, "cross_entropy")
 
 
 @settings(max_examples=15)
@@ -64,8 +64,8 @@ def test_the_scale_of_the_gradient_does_not_matter(power, seed):
 def test_dead_layers_and_large_ones():
     network = stack((2, 2, 1, 0), (1, 2, 1, 0))
     zeros = Parameters(network, {name: np.zeros(shape) for name, shape in network.parameter_shapes.items()})
-    dead = layer_conditioning(Instance(zeros, np.ones((1, 2, 6, 6)), np.array([0]), ""))
-    assert [layer.deficit for layer in dead] == [72, 50] and dead[0].condition_number == float("inf")
+    dead = layer_conditioning(Instance(zeros, np.ones((1, 2, 8, 8)), np.array([0]), ""))
+    assert [layer.deficit for layer in dead] == [128, 98] and dead[0].condition_number == float("inf")
     large = Architecture("large", (3, 64, 64), (Conv2d(1, 64), Flatten(), Linear(2)), "cross_entropy")
     with pytest.raises(UnsupportedError, match=r"layer 0 \(conv2d\): found 12288 input values, .* 3\.4 GiB"):
         layer_conditioning(random_instance(large))
