@@ -119,7 +119,8 @@ def robustness_from_gaussian(prior: float, mu: float) -> float:
         raise InputError(f"mu: found {mu}; a nonnegative number is accepted")
     if prior in (0.0, 1.0):
         return float(prior)
-    return float(scipy.special.ndtr(scipy.special.ndtri(prior) + mu))
+    # in the far tail Φ⁻¹ rounds to -∞
+    return max(float(prior), float(scipy.special.ndtr(scipy.special.ndtri(prior) + mu)))
 
 
 def robustness_of_private_training(
@@ -161,12 +162,12 @@ def robustness_of_private_training(
     shares = _binomial(steps, sampling)
     known = float(shares @ scipy.special.ndtr(scipy.special.ndtri(prior) + np.sqrt(counts) / noise_multiplier))
     if steps == 1 or sampling == 1:
-        return min(1.0, known)
+        return min(1.0, max(prior, known))
     found = [
         robustness_from_renyi(prior, order, steps * _sampled_gaussian_divergence(order, sampling, noise_multiplier))
         for order in range(2, LARGEST_ORDER + 1)
     ]
-    return min(1.0, known, *found)
+    return min(1.0, *(max(prior, bound) for bound in (known, *found)))
 
 
 def _binomial(trials: int, probability: float) -> Float:
