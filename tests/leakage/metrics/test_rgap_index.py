@@ -38,11 +38,11 @@ convolutions = st.lists(
 
 
 def network(shapes: list[tuple[int, int, int, int]], between: tuple[type, ...]) -> Architecture:
-    """Convolutions of a 2×11×11 image with the given layers after each."""
+    """Convolutions of a 2×15×15 image with the given layers after each."""
     chain = []
     for channels, kernel, stride, padding in shapes:
         chain += [Conv2d(channels, kernel, stride, padding), *(layer() for layer in between)]
-    return Architecture("drawn", (2, 11, 11), (*chain, Flatten(), Linear(2)), "cross_entropy")
+    return Architecture("drawn", (2, 15, 15), (*chain, Flatten(), Linear(2)), "cross_entropy")
 
 
 @given(convolutions)
