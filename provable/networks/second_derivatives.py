@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,8 +142,13 @@ class GradientJacobian:
         results = [self._pull(weights[part]) for part in self._chunks(len(weights))]
         return np.concatenate(results) if results else np.zeros((0, *self._samples.shape))
 
-    def gram(self) -> Float:
+    def gram(self, *, progress: Callable[[int, int], None] | None = None) -> Float:
         """The Gram matrix JᵀJ of the input values, chunk by chunk without ever holding J.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called after every chunk with the numbers of rows that are done and of all rows.
 
         Returns
         -------
@@ -165,6 +170,8 @@ class GradientJacobian:
             units[np.arange(len(units)), np.arange(part.start, part.stop)] = 1.0
             pushed = self._push(units.reshape(len(units), *self._samples.shape))
             result[part] = self._pull(pushed).reshape(len(units), size)
+            if progress is not None:
+                progress(part.stop, size)
         return np.asarray((result + result.T) / 2)
 
     @property

@@ -13,6 +13,9 @@ x onto the row space of J, up to first order; its unbiased estimators have a squ
 The latter says nothing about the whole sample, and is kept apart. Estimators of a single coordinate x_i have variance at
 least σ² [(JᵀJ)⁺]_ii, and infinite variance unless the unit vector e_i lies in the row space.
 
+Several samples behind one summed gradient are one long x. Their order is not in the gradient; the bound is about estimators
+near one order.
+
 The bound is local, numerical, and for unbiased estimators. With piecewise linear activations it belongs to the cell in which
 the sample lies. Guesses about typical images are biased estimators: they can beat it.
 
@@ -25,6 +28,7 @@ information matrices", IEEE Transactions on Signal Processing, 2001.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +69,7 @@ class CramerRao:
     instance : str
         Where the bound was evaluated.
     inputs : int
-        Number n of input values.
+        Number n of input values of all samples.
     nullity : int or None
         Dimension of the null space of J, numerically; None if the singular values do not tell.
     gap : float
@@ -127,20 +131,26 @@ def cramer_rao(
     noise: float,
     *,
     instance: Instance | None = None,
+    batch_size: int = 1,
     rng: int | np.random.Generator | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> CramerRao:
-    """Cramér-Rao bounds of the sample from its noisy gradient; see the module for what they say.
+    """Cramér-Rao bounds of the samples from their noisy gradient; see the module for what they say.
 
     Parameters
     ----------
     architecture : Architecture
         The network.
     noise : float
-        Standard deviation σ >= 0 of the noise on each entry of the gradient.
+        Standard deviation σ >= 0 of the noise on each entry of the gradient, which is the sum of those of the samples.
     instance : Instance, optional
-        Parameters, sample and label; drawn by default.
+        Parameters, samples and labels; drawn by default.
+    batch_size : int
+        Number of samples behind the gradient if the instance is drawn.
     rng : int or numpy.random.Generator, optional
         Seed of the instance if it is drawn, 0 by default.
+    progress : callable, optional
+        Called with the numbers of input values that are done and of all, which takes nearly all of the time.
 
     Returns
     -------
@@ -152,17 +162,18 @@ def cramer_rao(
     InputError
         If the noise is no nonnegative number or the instance belongs to another architecture.
     UnsupportedError
-        For a layer that cannot be evaluated, and beyond 4096 input values, with the memory that they would need.
+        For a layer that cannot be evaluated, and beyond 4096 input values of all samples, with the memory that they would
+        need.
     """
     if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < math.inf:
         raise InputError(f"noise: found {str(noise)[:40]!r}; a nonnegative number is accepted")
     if instance is None:
-        instance = random_instance(architecture, rng=rng)
+        instance = random_instance(architecture, batch_size=batch_size, rng=rng)
     elif instance.parameters.architecture != architecture:
         raise InputError(
             f"instance: found one of {instance.parameters.architecture.name}; {architecture.name} is accepted"
         )
-    found = spectrum(instance.jacobian())
+    found = spectrum(instance.jacobian(), progress=progress)
     return bounds(found, float(noise), description=instance.description, is_local=_has_kinks(architecture))
 
 

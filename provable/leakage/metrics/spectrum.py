@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,13 +81,15 @@ class Spectrum:
         return self.largest / float(self.values[self.nullity]) if self.rank else float("inf")
 
 
-def spectrum(jacobian: GradientJacobian) -> Spectrum:
+def spectrum(jacobian: GradientJacobian, *, progress: Callable[[int, int], None] | None = None) -> Spectrum:
     """Compute the singular values of J.
 
     Parameters
     ----------
     jacobian : GradientJacobian
         The derivative of x ↦ ∇_θ L.
+    progress : callable, optional
+        Called with the numbers of input values that are done and of all, while the derivative is evaluated.
 
     Returns
     -------
@@ -110,7 +113,7 @@ def spectrum(jacobian: GradientJacobian) -> Spectrum:
             f"inputs: found {order} values; the singular values of their derivative need dense matrices of that order, "
             f"{5 * 8 * order * order / 2**30:.1f} GiB; at most {LARGEST_ORDER} values are accepted"
         )
-    squares, vectors = np.linalg.eigh(jacobian.gram())
+    squares, vectors = np.linalg.eigh(jacobian.gram(progress=progress))
     squares = np.maximum(squares, 0.0)
     small = order
     for _ in range(ROUNDS):

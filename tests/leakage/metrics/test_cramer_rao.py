@@ -158,6 +158,31 @@ def test_vague_singular_values_are_no_infinity():
     assert vague.rmse_lower_bound == pytest.approx(math.sqrt((1 + 2.5e21) / 3))
 
 
+@given(name=names, seed=seeds, batch_size=st.integers(2, 3))
+def test_a_sample_in_a_batch_is_no_easier_to_find(networks, name, seed, batch_size):
+    batch = random_instance(networks[name], batch_size=batch_size, rng=seed)
+    steps = []
+    together = cramer_rao(networks[name], 1.0, instance=batch, progress=lambda done, total: steps.append((done, total)))
+    assert steps[-1] == (together.inputs, together.inputs) and together.inputs == batch_size * networks[name].input_size
+    first = Instance(batch.parameters, batch.inputs[:1], batch.labels[:1], "")
+    alone = cramer_rao(networks[name], 1.0, instance=first)
+    if together.nullity is None or alone.nullity is None:
+        return
+    # J of the batch has the columns of one sample and more: nuisances never help. Squares of singular values are
+    # inverted, and what is lost in them is ε over the refinement's 1e-3
+    slack = 1 + 30 * together.inputs * EPSILON * 1e3 * together.condition_number
+    inside = together.coordinate_lower_bounds[: alone.inputs]
+    assert (alone.coordinate_lower_bounds <= slack * inside).all()
+    assert alone.nullity <= together.nullity
+
+
+def test_a_batch_hides_more_than_its_samples_do():
+    # one neuron: g x for each of two samples, of which only the sum is seen, so 3 of 6 dimensions are open at least
+    network = Architecture("neuron", (3,), (Linear(1, bias=False),), "squared")
+    assert cramer_rao(network, 1.0).nullity == 0
+    assert cramer_rao(network, 1.0, batch_size=2).nullity == 3
+
+
 def test_the_cell_is_named_where_there_is_one(networks):
     assert cramer_rao(networks["logit"], 1.0).is_local and not cramer_rao(networks["dense"], 1.0).is_local
 
@@ -171,5 +196,7 @@ def test_other_noise_is_refused(networks, noise):
 def test_misfits_are_refused(networks):
     with pytest.raises(InputError, match="instance: found one of dense; logit is accepted"):
         cramer_rao(networks["logit"], 1.0, instance=random_instance(networks["dense"]))
+    with pytest.raises(InputError, match="batch_size: found '0'"):
+        cramer_rao(networks["dense"], 1.0, batch_size=0)
     with pytest.raises(UnsupportedError, match="found 150528 values"):
         cramer_rao(Architecture("big", (150528,), (Linear(2),), "cross_entropy"), 1.0)
