@@ -138,6 +138,11 @@ class Witness:
         """The drawn sensitivities, ordered (sample, o, p, q)."""
         return _integers(self.seed, "sensitivity", self.system.outputs * self.system.positions, self.prime)
 
+    @functools.cached_property
+    def _pairs(self) -> list[list[tuple[int, int]]]:
+        limit(self.system.lags, self.system.positions // self.system.samples)
+        return list(self.system.seen_once())
+
     def kernels(self, group: Group) -> list[int]:
         """Draw the weights of a group.
 
@@ -258,14 +263,11 @@ class Witness:
     def _rank_with_known_patches(self, positions: list[int]) -> int:
         """K spans the unit vectors of the pixels in the patches; what is left of W is sparse, and equal in equal samples."""
         system = self.system
-        limit(system.lags, system.positions)
         places, pixels = system.positions // system.samples, system.pixels // system.samples
         chosen: dict[int, list[int]] = {}
         for position in positions:
             chosen.setdefault(position % places, []).append(position // places * pixels)
-        known = {
-            first + pixel for pairs in system.seen_once() for place, pixel in pairs for first in chosen.get(place, ())
-        }
+        known = {first + pixel for pairs in self._pairs for place, pixel in pairs for first in chosen.get(place, ())}
         samples = _equal_samples(known, pixels, system.samples)
         found = system.inputs * len(known)
         for group in self.groups:
@@ -312,14 +314,13 @@ class Witness:
         limit(group.outputs * group.inputs * system.lags, 1)
         weight = self.kernels(group)
         rows: list[dict[int, int]] = [{} for _ in range(group.outputs * places)]
-        for lag, pairs in enumerate(system.seen_once()):
-            left = [(p, i) for p, i in pairs if i not in without and (only is None or p in only)]
-            for o in range(group.outputs):
-                for c in range(group.inputs):
-                    value = weight[(o * group.inputs + c) * system.lags + lag]
-                    if value:
-                        for p, i in left:
-                            rows[o * places + p][c * pixels + i] = value
+        for lag, pairs in enumerate(self._pairs):
+            used = [(index, value) for index, value in enumerate(weight[lag :: system.lags]) if value]
+            left = [(p, i) for p, i in pairs if i not in without and (only is None or p in only)] if used else []
+            for index, value in used:
+                o, c = divmod(index, group.inputs)
+                for p, i in left:
+                    rows[o * places + p][c * pixels + i] = value
         return sparse_rank.rank([row for row in rows if row], self.prime)
 
 

@@ -17,6 +17,7 @@ dependencies that one of them counts are counted at the same points.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -117,9 +118,10 @@ def _points(system: LayerSystem, goal: int, seed: int) -> Iterator[LowerBound]:
     if _table(system) <= LARGEST_TABLE:
         for point in witness_search.selections(system):
             yield from _structured(system, point, seed)
-        for positions in witness_search.positions(system):
-            for point in witness_search.witnesses(system, positions):
-                if witness_search.ceiling(system, point.groups, positions) < goal:
+        places = list(witness_search.positions(system))
+        for propose in (witness_search.sparse_kernels, witness_search.normal_forms):
+            for point in itertools.chain.from_iterable(propose(system, positions) for positions in places):
+                if witness_search.ceiling(system, point.groups, point.positions) < goal:
                     hopeless.append(point)
                 else:
                     yield from _structured(system, point, seed)
@@ -211,7 +213,9 @@ def dependencies(
     most = most if enough is None else min(most, enough)
     best: tuple[int, StructuredWitness | None] = (0, None)
     if _table(system) <= LARGEST_TABLE:
-        for point in witness_search.witnesses(system, witness_search.chosen_positions(system)):
+        positions = witness_search.chosen_positions(system)
+        proposals = (witness_search.sparse_kernels(system, positions), witness_search.normal_forms(system, positions))
+        for point in itertools.chain.from_iterable(proposals):
             found = structured_witness.dependencies(system, point, seed=seed)
             if found is not None and found > best[0]:
                 best = (found, point)

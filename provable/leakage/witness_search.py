@@ -78,10 +78,8 @@ def ceiling(system: LayerSystem, groups: tuple[ChannelGroup, ...], positions: tu
         total = 0
         for group in groups:
             alone = dataclasses.replace(system, in_channels=group.inputs, out_channels=group.outputs)
-            shared = group.outputs * min(system.out_channels, system.batch_size * system.positions)
             known = gradient_count(system) // system.in_channels * group.inputs
-            enough = max(forward_count(alone) + known - min(shared, forward_count(alone)), known)
-            total += group.count * min(covered_unknowns(alone), enough)
+            total += group.count * min(covered_unknowns(alone), forward_count(alone) + known)
         return total
     free = ~known_pixels(system, positions)
     table = patch_table(system)
@@ -294,8 +292,8 @@ def selections(system: LayerSystem) -> Iterator[StructuredWitness]:
     yield StructuredWitness(selected, positions_for(system, missing))
 
 
-def witnesses(system: LayerSystem, positions: tuple[int, ...]) -> Iterator[StructuredWitness]:
-    """Propose points with given known patches, those with the sparsest kernels first.
+def sparse_kernels(system: LayerSystem, positions: tuple[int, ...]) -> Iterator[StructuredWitness]:
+    """Propose points with given known patches whose kernels have few entries.
 
     Parameters
     ----------
@@ -307,23 +305,44 @@ def witnesses(system: LayerSystem, positions: tuple[int, ...]) -> Iterator[Struc
     Yields
     ------
     StructuredWitness
-        Kernels with one entry each; with one entry per input channel; with all entries that the normal form has, for all
-        splits.
+        Kernels with one entry each; with a few.
     """
-    free = ~known_pixels(system, positions)
-    used = np.ones(system.batch_size * system.positions, dtype=np.bool_)
-    used[list(positions)] = False
-    live = used.reshape(system.batch_size, -1)
-    for number, groups in enumerate(splits(system)):
-        mains = [main_taps(system, group, free, live) for group in groups]
-        if number == 0:
-            selected = tuple(_selecting(group, main) for group, main in zip(groups, mains, strict=True))
-            yield StructuredWitness(selected, positions)
-            if len(system.lags()) > 1:
-                yield StructuredWitness(tuple(_sparse(system, group, free, live) for group in groups), positions)
-        yield StructuredWitness(
-            tuple(_normal_form(system, group, main[0]) for group, main in zip(groups, mains, strict=True)), positions
-        )
+    free, live = _free_and_live(system, positions)
+    groups = splits(system)[0]
+    mains = [main_taps(system, group, free, live) for group in groups]
+    selected = tuple(_selecting(group, main) for group, main in zip(groups, mains, strict=True))
+    yield StructuredWitness(selected, positions)
+    if len(system.lags()) > 1:
+        yield StructuredWitness(tuple(_sparse(system, group, free, live) for group in groups), positions)
+
+
+def normal_forms(system: LayerSystem, positions: tuple[int, ...]) -> Iterator[StructuredWitness]:
+    """Propose points with given known patches whose kernels are as good as random ones.
+
+    Parameters
+    ----------
+    system : LayerSystem
+        The layer system.
+    positions : tuple of int
+        The positions of the patches.
+
+    Yields
+    ------
+    StructuredWitness
+        Kernels in normal form, for every split.
+    """
+    free, live = _free_and_live(system, positions)
+    for groups in splits(system):
+        mains = [main_taps(system, group, free, live)[0] for group in groups]
+        normal = (_normal_form(system, group, main) for group, main in zip(groups, mains, strict=True))
+        yield StructuredWitness(tuple(normal), positions)
+
+
+def _free_and_live(system: LayerSystem, positions: tuple[int, ...]) -> tuple[Bools, Bools]:
+    """Pixels outside of the known patches, and the other positions, both sample by sample."""
+    live = np.ones(system.batch_size * system.positions, dtype=np.bool_)
+    live[list(positions)] = False
+    return ~known_pixels(system, positions), live.reshape(system.batch_size, -1)
 
 
 def _selecting(group: ChannelGroup, main: tuple[list[Tap], int]) -> ChannelGroup:
