@@ -80,14 +80,14 @@ def filled(draw, architecture, *, same_label=False):
     )
 
 
-def draw_architecture(draw, activation, *, outputs=None):
+def draw_architecture(draw, activation):
     height, width = draw(st.integers(1, 2)), draw(st.integers(1, 3))
     first = Conv2d(draw(st.integers(1, 3)), (1, draw(st.integers(1, min(2, width)))), 1, 0, bias=draw(st.booleans()))
     padded = Conv2d(draw(st.integers(1, 3)), (1, 2), (1, draw(st.integers(1, 2))), (0, 1), bias=draw(st.booleans()))
     pointwise = Conv2d(draw(st.integers(2, 3)), 1, bias=draw(st.booleans()))
     convolutions = draw(st.sampled_from(((first,), (padded,), (pointwise,), (pointwise, first), (first, pointwise))))
-    last = Linear(draw(st.integers(1, 2)) if outputs is None else outputs)
-    return network((draw(st.integers(1, 2)), height, width), convolutions, activation, last)
+    shape = (draw(st.integers(1, 2)), height, width)
+    return network(shape, convolutions, activation, Linear(draw(st.integers(1, 2))))
 
 
 @theorem.instances
@@ -336,8 +336,14 @@ def first_layer_suffices(case):
     yield holds(0 in short_layers(case) or unique(case).left, name="unique if the first layer has full rank")
 
 
+def small_network(draw, activation, *, bias=False):
+    """One 1×1 convolution on at most two pixels, and a linear layer."""
+    convolution = Conv2d(draw(st.integers(1, 2)), 1, bias=bias)
+    return network((draw(st.integers(1, 2)), 1, draw(st.integers(1, 2))), (convolution,), activation, Linear(1))
+
+
 def rectified_networks(draw):
-    return filled(draw, draw_architecture(draw, ReLU()), same_label=True)
+    return filled(draw, small_network(draw, ReLU()), same_label=True)
 
 
 @theorem.false_twin(
@@ -364,19 +370,24 @@ def no_bias(case):
     return unique(case)
 
 
-def networks_with_two_outputs(draw):
-    return filled(draw, draw_architecture(draw, Identity(), outputs=2))
+def opposite_residuals(draw):
+    """One pixel, one unit, two outputs, whose residuals often add up to zero."""
+    architecture = network((1, 1, 1), (Conv2d(1, 1, bias=False),), Identity(), Linear(2))
+    case = filled(draw, architecture)
+    outputs = trace(case.architecture, case.parameters, case.inputs).output
+    one, other = draw(readable_arrays((2,), nonzero=True))
+    return replace(case, labels=outputs - np.array([[one, -one if draw(st.booleans()) else other]]))
 
 
 @theorem.false_twin(
-    "the sum of all rows over the sum of all entries starts the recursion as well", instances=networks_with_two_outputs
+    "the sum of all rows over the sum of all entries starts the recursion as well", instances=opposite_residuals
 )
 def sums(case):
     return returns_the_sample(case, sum_of_rows=True)
 
 
 def leaky_networks(draw):
-    return filled(draw, draw_architecture(draw, INJECTIVE[0]))
+    return filled(draw, small_network(draw, INJECTIVE[0], bias=True))
 
 
 @theorem.false_twin("the derivative of the activation may be left out", instances=leaky_networks)
