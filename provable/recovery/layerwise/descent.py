@@ -5,9 +5,11 @@ From :math:`x_{i+1} = s(z_i)` and :math:`\partial L/\partial x_{i+1}` follow :ma
 :math:`K(D_i)\, x_i = \mathrm{vec}\, \partial L/\partial W_i` are solved for :math:`x_i`, and
 :math:`\partial L/\partial x_i = W_i^T D_i`.
 
-Two departures from the published algorithm. What no solution of a layer's system determines is not used further down if it
-cannot matter there: an entry with gradient zero (a pixel that no window sees, say) has sensitivity zero whatever its value,
-and its equation is dropped. And rows of W count in proportion to s', because an error of x is one of s⁻¹(x) divided by it.
+Three departures from the published algorithm. What no solution of a layer's system determines is not used further down if
+it cannot matter there: an entry with gradient zero (a pixel that no window sees, say) has sensitivity zero whatever its
+value, and its equation is dropped. Rows of W count in proportion to s', because an error of x is one of s⁻¹(x) divided by
+it. And if solutions of a deficient system lead to different answers further down, the layer in front of it is solved
+together with it (`joint`).
 
 References
 ----------
@@ -29,6 +31,7 @@ from provable.networks.layers import pull_back
 from provable.observations import Observation
 from provable.recovery.layerwise.anchors import Anchor
 from provable.recovery.layerwise.inverses import invert
+from provable.recovery.layerwise.joint import LayerInFront, Opening, solve_jointly
 from provable.recovery.layerwise.least_squares import Solution, solve
 from provable.recovery.layerwise.system import System, forward_matrix, gradient_block, gradient_columns
 
@@ -60,6 +63,8 @@ class Step:
         Residual of the system relative to its right side.
     assumed : bool
         Whether the minimum-norm solution was used further down although other solutions lead elsewhere.
+    joint : bool
+        Whether it was solved together with the deficient layer behind it.
     error : float or None
         Difference between the input found here and the one that the recovered sample gives in a forward evaluation,
         relative to the latter; None if there is no such evaluation.
@@ -74,6 +79,7 @@ class Step:
     dropped: float
     misfit: float
     assumed: bool = False
+    joint: bool = False
     error: float | None = None
 
     @property
@@ -158,13 +164,25 @@ def descend(observation: Observation, anchor: Anchor, *, patience: float = PATIE
     state = _State(anchor.inputs, np.ones(count, dtype=np.bool_), anchor.gradient, np.ones(count))
     states = {anchor.index: anchor.inputs}
     steps: list[Step] = []
+    opening: Opening | None = None
     first = min((index for index, layer in enumerate(architecture.layers) if _solved(layer)), default=-1)
     for index in reversed(range(anchor.index)):
         layer, shape = architecture.layers[index], architecture.shapes[index]
         if isinstance(layer, Flatten):
             state = state.reshaped(shape)
+        elif (
+            isinstance(layer, Conv2d | Linear)
+            and opening is not None
+            and (together := _solved_together(observation, index, shape, state, opening))
+        ):
+            state, step = together
+            # What the deficient layer left open is closed now.
+            steps = [dataclasses.replace(other, assumed=other.assumed and other is not steps[-1]) for other in steps]
+            steps.append(step)
+            opening = None
         elif isinstance(layer, Activation):
             inverse = invert(layer, state.values)
+            opening = None if opening is None else opening.behind(layer)
             state = _State(
                 inverse.values,
                 state.known & inverse.known,
@@ -172,7 +190,7 @@ def descend(observation: Observation, anchor: Anchor, *, patience: float = PATIE
                 np.abs(inverse.slopes) * state.slopes,
             )
         else:
-            state, step = _solved_layer(observation, index, shape, state, is_first=index <= first)
+            state, step, opening = _solved_layer(observation, index, shape, state, is_first=index <= first)
             steps.append(step)
             if not (np.all(np.isfinite(state.values)) and step.misfit <= patience):
                 return Descent(anchor, None, tuple(steps), states)
@@ -186,7 +204,7 @@ def _solved(layer: Layer) -> bool:
 
 def _solved_layer(
     observation: Observation, index: int, shape: Shape, state: _State, *, is_first: bool
-) -> tuple[_State, Step]:
+) -> tuple[_State, Step, Opening | None]:
     layer = observation.architecture.layers[index]
     weight = observation.parameters.get(f"{index}/weight")
     values = state.values
@@ -199,7 +217,7 @@ def _solved_layer(
         solution, equations = _linear(weight, gradient, values, state), weight.size + len(weight)
     else:
         system = _system(layer, weight, gradient, shape, dataclasses.replace(state, values=values))
-        solution, equations = solve(system), system.equations
+        solution, equations = solve(system, null_space=not is_first), system.equations
     found = solution.values.reshape(shape)
     below = pull_back(layer, str(index), observation.parameters, found[None], state.gradient[None])[0]
     # Undetermined entries without a gradient do not matter further down, whatever they are.
@@ -217,7 +235,56 @@ def _solved_layer(
         assumed=not is_first and bool(np.any(matters)),
     )
     known = np.ones(shape, dtype=np.bool_) if is_first else ~(open_entries & (below == 0))
-    return _State(found, known, below, np.ones(shape)), step
+    opening = None
+    if step.assumed and solution.null is not None:
+        used = np.any(solution.null != 0, axis=1) | solution.determined
+        opening = Opening(solution.values, solution.null, used, below.ravel())
+    return _State(found, known, below, np.ones(shape)), step, opening
+
+
+def _solved_together(
+    observation: Observation, index: int, shape: Shape, state: _State, opening: Opening
+) -> tuple[_State, Step] | None:
+    layer = observation.architecture.layers[index]
+    weight = observation.parameters[f"{index}/weight"]
+    outputs = observation.architecture.shapes[index + 1]
+    bias = observation.parameters.get(f"{index}/bias", np.zeros(len(weight)))
+    gradient = observation.vector.get(f"{index}/weight")
+    if isinstance(layer, Conv2d):
+        matrix = forward_matrix(layer, weight, shape)
+        columns = np.zeros((0, shape[0])) if gradient is None else gradient_columns(gradient)
+    else:
+        matrix = scipy.sparse.csr_array(weight)
+        columns = np.zeros((0, shape[0])) if gradient is None else gradient
+
+    def block(sensitivity: Float) -> Float:
+        if gradient is None:
+            return np.zeros((0, math.prod(shape[1:])))
+        if isinstance(layer, Conv2d):
+            return gradient_block(layer, sensitivity.reshape(outputs), shape)
+        return sensitivity[:, None]
+
+    front = LayerInFront(matrix, np.repeat(bias, math.prod(outputs[1:])), columns, block)
+    solution = solve_jointly(opening, front, state.values.ravel())
+    if solution is None:
+        return None
+    found = solution.values.reshape(shape)
+    # The sensitivity follows from the pre-activations of the solution.
+    slopes = opening.through(matrix @ solution.values + front.bias)[1]
+    sensitivity = (slopes * opening.gradient).reshape(outputs)
+    below = pull_back(layer, str(index), observation.parameters, found[None], sensitivity[None])[0]
+    step = Step(
+        index=index,
+        type=layer.type,
+        unknowns=found.size,
+        equations=int(np.count_nonzero(opening.used)) - opening.null.shape[1] + columns.size,
+        rank=solution.rank,
+        smallest=solution.smallest,
+        dropped=0.0,
+        misfit=solution.misfit,
+        joint=True,
+    )
+    return _State(found, np.ones(shape, dtype=np.bool_), below, np.ones(shape)), step
 
 
 def _system(layer: Layer, weight: Float | None, gradient: Float | None, shape: Shape, state: _State) -> System:

@@ -44,6 +44,9 @@ LARGEST_GRAM_MATRIX = 8192
 LARGEST_MATRIX = 1.5e8
 """Most entries of the matrix that is decomposed otherwise (1.2 GB)."""
 
+LARGEST_NULLITY = 1024
+"""Most dimensions of a null space whose basis is written down."""
+
 UNDETERMINED = 1e-6
 """An entry of x is undetermined if its unit vector is this far from the row space or more."""
 
@@ -68,6 +71,9 @@ class Solution:
         Largest singular value taken for zero, relative to the largest of all; 0 if there is none.
     misfit : float
         Residual norm of the system relative to the norm of its right side.
+    null : array of shape (channels * pixels, m) or None
+        Orthonormal basis of the null space but for entries that no equation sees; None if it was not asked for, or is
+        large.
     """
 
     values: Float
@@ -76,15 +82,18 @@ class Solution:
     smallest: float
     dropped: float
     misfit: float
+    null: Float | None = None
 
 
-def solve(system: System) -> Solution:
+def solve(system: System, *, null_space: bool = False) -> Solution:
     """Solve a layer's system in least squares.
 
     Parameters
     ----------
     system : System
         The system; K̃ is scaled here so that its largest entry is that of W.
+    null_space : bool, optional
+        Whether a basis of the null space is wanted, as far as it has at most `LARGEST_NULLITY` dimensions.
 
     Returns
     -------
@@ -97,11 +106,11 @@ def solve(system: System) -> Solution:
         nothing = np.zeros(system.unknowns)
         return Solution(nothing, 0, nothing > 0, 0.0, 0.0, _relative(scaled, nothing))
     if not np.all(seen):
-        return _on_all_pixels(solve(_on_seen_pixels(scaled, seen)), seen, system.channels)
+        return _on_all_pixels(solve(_on_seen_pixels(scaled, seen), null_space=null_space), seen, system.channels)
     rows = len(scaled.outputs) + min(scaled.block.shape) * scaled.channels
     if scaled.unknowns <= min(rows, LARGEST_GRAM_MATRIX) and (found := _by_gram_matrix(scaled)) is not None:
         return found
-    return _by_null_space(scaled)
+    return _by_null_space(scaled, null_space)
 
 
 def _seen(system: System) -> NDArray[np.bool_]:
@@ -123,7 +132,10 @@ def _on_all_pixels(solution: Solution, seen: NDArray[np.bool_], channels: int) -
     everywhere = np.tile(seen, channels)
     values, determined = np.zeros(len(everywhere)), np.zeros(len(everywhere), dtype=np.bool_)
     values[everywhere], determined[everywhere] = solution.values, solution.determined
-    return dataclasses.replace(solution, values=values, determined=determined)
+    null = None if solution.null is None else np.zeros((len(everywhere), solution.null.shape[1]))
+    if null is not None:
+        null[everywhere] = solution.null
+    return dataclasses.replace(solution, values=values, determined=determined, null=null)
 
 
 def _balanced(system: System) -> System:
@@ -157,12 +169,12 @@ def _relative(system: System, values: Float) -> float:
 def _by_gram_matrix(system: System) -> Solution | None:
     gram = _gram_matrix(system)
     # Power iteration needs the matrix, which the factorisation overwrites.
-    largest = _power_iteration(gram)
+    largest = power_iteration(gram)
     try:
         factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
     except np.linalg.LinAlgError:
         return None
-    smallest = _inverse_iteration(factor)
+    smallest = inverse_iteration(factor)
     if not smallest > WELL_CONDITIONED**2 * largest:
         return None
     values = np.zeros(system.unknowns)
@@ -197,8 +209,19 @@ def _start(size: int) -> Float:
     return np.random.default_rng(0).standard_normal(size)
 
 
-def _power_iteration(*factors: Float) -> float:
-    """Largest eigenvalue of a positive semidefinite matrix, or the root of that of a product of two."""
+def power_iteration(*factors: Float) -> float:
+    """Estimate the largest eigenvalue of a product of matrices that is positive semidefinite.
+
+    Parameters
+    ----------
+    *factors : array
+        The matrix, or two whose product it is.
+
+    Returns
+    -------
+    float
+        The eigenvalue; of two factors its square root, the singular value of one of them if they are transposes.
+    """
     vector, value = _start(factors[-1].shape[1]), 0.0
     for _ in range(20):
         vector = vector / np.linalg.norm(vector)
@@ -210,7 +233,19 @@ def _power_iteration(*factors: Float) -> float:
     return float(value ** (1 / len(factors)))
 
 
-def _inverse_iteration(factor: tuple[Float, bool]) -> float:
+def inverse_iteration(factor: tuple[Float, bool]) -> float:
+    """Estimate the smallest eigenvalue of a positive definite matrix.
+
+    Parameters
+    ----------
+    factor : tuple
+        Its Cholesky factor, of ``scipy.linalg.cho_factor``.
+
+    Returns
+    -------
+    float
+        The eigenvalue; 0 if it is lost in rounding.
+    """
     vector, value = _start(len(factor[0])), 0.0
     for _ in range(8):
         vector = scipy.linalg.cho_solve(factor, vector / np.linalg.norm(vector), check_finite=False)
@@ -220,7 +255,7 @@ def _inverse_iteration(factor: tuple[Float, bool]) -> float:
     return 1 / value
 
 
-def _by_null_space(system: System) -> Solution:
+def _by_null_space(system: System, wanted_basis: bool) -> Solution:
     channels, pixels = system.channels, system.pixels
     left, singular, right = _full_svd(system.block)
     large = int(np.count_nonzero(singular > DIVIDED_OUT * singular[0])) if len(singular) else 0
@@ -257,7 +292,17 @@ def _by_null_space(system: System) -> Solution:
         smallest=min(counted) / largest if counted else 0.0,
         dropped=dropped / largest if largest else 0.0,
         misfit=_relative(system, found),
+        null=_null_basis(rows, rest, channels) if wanted_basis else None,
     )
+
+
+def _null_basis(rows: Float, rest: Float, channels: int) -> Float | None:
+    """Complete the row space within the components that K̃ leaves."""
+    size = channels * len(rest)
+    if size - len(rows) > LARGEST_NULLITY or size > LARGEST_GRAM_MATRIX:
+        return None
+    complement = np.linalg.qr(rows.T, mode="complete")[0][:, len(rows) :]
+    return np.concatenate([rest.T @ part for part in complement.reshape(channels, len(rest), -1)])
 
 
 def _full_svd(block: Float) -> tuple[Float, Float, Float]:
@@ -302,7 +347,7 @@ def _minimum_norm(matrix: Float, right: Float, scale: float) -> tuple[Float, Flo
     rows[:, order] = basis.T
     solution = rows.T @ scipy.linalg.solve_triangular(lower, turned[:rank], trans="T", check_finite=False)
     dropped = float(np.linalg.norm(triangle[rank:]))
-    return solution, rows, (_power_iteration(lower.T, lower), _smallest_of_triangle(lower), dropped)
+    return solution, rows, (power_iteration(lower.T, lower), _smallest_of_triangle(lower), dropped)
 
 
 def _smallest_of_triangle(triangle: Float) -> float:

@@ -13,6 +13,7 @@ J. Zhu and M. Blaschko, R-GAP: Recursive gradient attack on privacy, ICLR 2021.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -142,6 +143,9 @@ def _report(
         which = "" if factor is None else f", {factor:.4g} times this one,"
         if word == "twin":
             reasons.append(f"a second input{which} explains the gradient as well")
+    for behind, front in itertools.pairwise(steps):
+        if front.joint:
+            reasons.append(f"{_short_of(behind)}, and was solved together with layer {front.index} ({front.type})")
     reasons += [_doubt(step) for step in steps if step.gap < CLEAR_GAP]
     recovery = Recovery(
         points=verdict.inputs,

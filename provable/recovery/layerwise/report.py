@@ -53,6 +53,7 @@ class LayerwiseReport:
                 "gap": _finite(step.gap),
                 "misfit": _finite(step.misfit),
                 "assumed": step.assumed,
+                "joint": step.joint,
                 "error": None if step.error is None else _finite(step.error),
             }
             for step in self.steps
