@@ -12,7 +12,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from provable.architectures import AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Polynomial, ReLU
+from provable.architectures import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Polynomial,
+    ReLU,
+    SiLU,
+)
 from provable.architectures.readers import from_onnx, parameters_from_onnx
 from provable.architectures.readers.onnx_file import LARGEST_STRUCTURE, MOST_FIELDS
 from provable.errors import InputError, UnsupportedError
@@ -118,6 +129,102 @@ def test_poolings_that_fit_are_read_whatever_their_unused_options(save: Callable
     mean = node("ReduceMean", "z,axes", "y", keepdims=0)
     path = save([same, mean], [WEIGHT, integers("axes", -1, -2)])
     assert from_onnx(path).layers == (Conv2d(3, 3, 1, 1, bias=False), AvgPool2d(6), Flatten())
+
+
+VECTORS = [array(name, 2) for name in "gbmv"]
+PADS = integers("p", 1, 2, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "arrays", "layers"),
+    [
+        ([node("Conv", "x,w", "z", auto_pad="VALID", pads=[1, 1, 1, 1])], [WEIGHT], (Conv2d(3, 3, bias=False),)),
+        (
+            [node("Pad", "x,p,,a", "s"), node("Conv", "s,w", "z")],
+            [WEIGHT, PADS, integers("a", 2, -1)],
+            (Conv2d(3, 3, 1, (1, 2), bias=False),),
+        ),
+        ([node("BatchNormalization", "x,g,b,m,v", "z", epsilon=0.5, momentum=0.1)], VECTORS, (BatchNorm2d(0.5),)),
+        ([node("GlobalMaxPool", "x", "s"), node("Squeeze", "s,a", "z")], [integers("a", 2, -1)], (MaxPool2d(6), Flatten())),
+        ([node("Reshape", "x,s", "z")], [integers("s", 0, 0, 0, 0)], ()),
+        ([node("Clip", "x,a", "z")], [array("a", fill=0.0)], (ReLU(),)),
+        ([node("Identity", "w", "u"), node("Conv", "x,u", "z")], [WEIGHT], (Conv2d(3, 3, bias=False),)),
+        ([node("Cast", "x", "z", to=TensorProto.DOUBLE)], [], ()),
+        ([node("Sum", "x,x", "z")], [], (Polynomial((0.0, 2.0)),)),
+        (
+            [node("Shape", "x", "s"), node("Slice", "s,i,j", "n"), node("Squeeze", "n", "m"), node("Unsqueeze", "m,i", "n1"),
+             node("Shape", "w", "e", start=1, end=2), node("Mul", "e,k", "f"), node("Concat", "n1,f", "t", axis=0),
+             node("Reshape", "x,t", "z")],
+            [WEIGHT, integers("i", 0), integers("j", 1), integers("k", 36)],
+            (Flatten(),),
+        ),
+    ],
+)  # fmt: skip
+def test_operators_in_less_usual_forms(
+    save: Callable[..., Path], nodes: list[onnx.NodeProto], arrays: list[onnx.TensorProto], layers: tuple[Layer, ...]
+) -> None:
+    path = save([*nodes, node("Flatten", "z", "y")], arrays)
+    assert from_onnx(path).layers == (layers if layers[-1:] == (Flatten(),) else (*layers, Flatten()))
+
+
+def test_operators_of_older_and_newer_versions(save: Callable[..., Path]) -> None:
+    old = [
+        node("Pad", "x", "a", pads=[0, 0, 1, 1, 0, 0, 1, 1], value=0.0),
+        node("Conv", "a,w", "b"),
+        node("Clip", "b", "c", min=0.0, max=3.4e38),
+        node("ReduceMean", "c", "d", axes=[2, 3]),
+        node("Squeeze", "d", "e", axes=[2, 3]),
+        node("Dropout", "e", "y", ratio=0.5),
+    ]
+    path = save(old, [WEIGHT], opset_imports=[helper.make_opsetid("", 9)])
+    assert from_onnx(path).layers == (Conv2d(3, 3, 1, 1, bias=False), ReLU(), AvgPool2d(6), Flatten())
+    new = [node("Swish", "x", "z"), node("Gemm", "z,a,c", "y", beta=1.0)]
+    assert from_onnx(save(new, [array("a", 4, 3), array("c", 1, 3)], shape=[1, 4])).layers == (SiLU(), Linear(3))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "arrays", "words"),
+    [
+        ([node("Constant", "", "c", value_ints=["a"]), node("Mul", "x,c", "y")], [], "value_ints: found"),
+        ([node("Constant", "", "c", value_string="a"), node("Mul", "x,c", "y")], [], "found the attribute 'value_string'"),
+        ([node("Constant", "", "c"), node("Mul", "x,c", "y")], [], "found 0 attributes; exactly one value is accepted"),
+        ([node("Mul", "x,c", "y")], [numpy_helper.from_array(np.array(1j), "c")], "array 'c': found the element type 15"),
+        ([node("Mul", "x,c", "y")], [numpy_helper.from_array(np.array(True), "c")], "found the constant np.True_"),
+        ([node("Exp", "c", "d"), node("Mul", "x,d", "y")], [array("c")], "(Exp): found it between constants; Shape"),
+        ([node("Transpose", "w", "u", perm=[0, 0, 1, 2]), node("Conv", "x,u", "y")], [WEIGHT], "perm: found [0, 0, 1, 2]"),
+        ([node("Gather", "c,i", "d"), node("Mul", "x,d", "y")], [array("c"), integers("i", 5)], "constants that do not fit"),
+        ([node("Add", "w,h", "u"), node("Conv", "x,u", "y")], [WEIGHT, array("h", 2**17)], "found the constant 'h' of shape"),
+        ([node("BatchNormalization", "x,g,g,m,g", "y")], [VECTORS[0], array("m", 3)], "found statistics of shape (3,); (2,)"),
+        ([node("BatchNormalization", "x,g,g,,g", "y")], VECTORS, "found no input 3; a constant is accepted"),
+        ([node("Gemm", "x,w", "y")], [WEIGHT], "found a factor of shape (3, 2, 3, 3); a matrix is accepted"),
+        ([node("MatMul", "w,x", "y")], [WEIGHT], "found a constant as input 0; a value that depends on the network's"),
+        ([node("Flatten", "x", "f"), node("Conv", "f,w", "y")], [WEIGHT], "found an input with samples of shape (72,)"),
+        ([node("ReduceMean", "x,a", "y")], [integers("a", 1)], "axes: found [1]; [2, 3], height and width"),
+        ([node("Squeeze", "x,a", "y")], [integers("a", 0)], "axes: found [0]; axes of extent one, the batch axis not"),
+        ([node("Conv", "x,w", "z"), node("Add", "x,z", "y")], [WEIGHT], "found samples of shapes [(2, 6, 6), (3, 4, 4)]"),
+        ([node("CastLike", "x,x", "y")], [], "found a change of the element type"),
+        ([node("Cast", "x", "y", to=7)], [], "to: found 7; 1 or 10 or 11 or 16 is accepted"),
+        ([node("Reshape", "x,s", "y")], [array("s", 2)], "shape: found numbers of type float32; integers are accepted"),
+        ([helper.make_node("MaxPool", ["x"], ["a", "i"], kernel_shape=[1, 1]), node("Cast", "i", "y", to=1)], [],
+         "found a use of another output than its first"),
+    ],
+)  # fmt: skip
+def test_misused_operators(
+    save: Callable[..., Path], nodes: list[onnx.NodeProto], arrays: list[onnx.TensorProto], words: str
+) -> None:
+    for proto in nodes:
+        if proto.op_type == "Constant":
+            del proto.input[:]
+    with pytest.raises((InputError, UnsupportedError)) as caught:
+        from_onnx(save(nodes, arrays))
+    assert words in str(caught.value)
+
+
+def test_inputs_of_other_types(save: Callable[..., Path]) -> None:
+    def integral(model: onnx.ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+
+    refused(save([node("Relu", "x", "y")], change=integral), "found another type than an array of floating", InputError)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,17 @@ def test_nested_and_projected_blocks() -> None:
     assert places == {"0.0/weight": "d", "0.shortcut.0/weight": "a", "0.shortcut.1.0/weight": "b"}
 
 
+@pytest.mark.parametrize("order", ["cb", "bc"])
+def test_a_shortcut_may_pass_through_steps_that_change_nothing(order: str) -> None:
+    steps = [
+        ("a", "x", Unchanged()),
+        ("b", "a", Unchanged()),
+        ("c", "x", CONV),
+        ("d", order, Scalar("add", tuple(order))),
+    ]
+    assert recognise(graph(*steps)).layers == (Residual((CONV,)),)
+
+
 def test_the_longest_activation_wins() -> None:
     steps = [
         ("a", "x", CONV),
@@ -176,6 +187,9 @@ def test_sizes_are_limited() -> None:
         recognise(graph(*chain))
     with pytest.raises(InputError, match=f"found more than {MOST_LAYERS} layers in a row"):
         recognise(graph(*chain[:MOST_STEPS]))
+    idle = [("a0", ["x"], Unchanged())] + [(f"a{index}", [f"a{index - 1}"], Unchanged()) for index in range(1, 60)]
+    with pytest.raises(UnsupportedError, match="step b: found a sum of two empty branches"):
+        recognise(graph(*idle, ("b", ["a59", "x"], Scalar("add", ("a59", "x")))))
     nested = [("a0", ["x"], CONV)]
     for index in range(1, 19):  # every sum begins at the input and contains the sum before it
         nested += [

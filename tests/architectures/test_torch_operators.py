@@ -121,6 +121,28 @@ def test_linear_layers_in_every_form() -> None:
     assert found.parameters == names
 
 
+def test_arrays_that_are_rearranged() -> None:
+    column = Call("v", "view", "here", {"self": Array("b", (3,)), "size": [3, 1, 1]}, (3, 1, 1))
+    conv = Call("a", "conv2d", "here", {"input": X, "weight": W, "bias": None}, (2, 3, 4, 4))
+    add = Call("y", "add", "here", {"self": Value("v"), "other": Value("a")}, (2, 3, 4, 4))
+    graph, arrays = read_calls((column, conv, add), input_name="x", input_shape=(2, 6, 6), output="y", batch=2)
+    assert recognise(graph).layers == (Conv2d(3, 3),) and arrays["b"].shape == (3,)
+    found = read(
+        ("t", "transpose", {"self": SQUARE[0], "dim0": 0, "dim1": -1}, (4,)),
+        ("r", "view", {"self": X, "size": [2, 4]}, (4,)),
+        ("a", "mm", {"self": Value("r"), "mat2": Value("t")}, (4,)),
+        shape=(4,),
+    )
+    assert found.layers == (Linear(4, bias=False),)
+    with pytest.raises(UnsupportedError, match="found a reshape of a transposed parameter"):
+        read(
+            ("t", "t", {"self": SQUARE[0]}, (4,)),
+            ("v", "view", {"self": Value("t")}, (4,)),
+            ("a", "mm", {"self": X, "mat2": Value("v")}, (4,)),
+            shape=(4,),
+        )
+
+
 def test_a_residual_block_with_normalisation_in_two_calls() -> None:
     square = Array("w", (2, 2, 3, 3))
     statistics = {name: Array(name, (2,)) for name in ("weight", "bias", "running_mean", "running_var")}
@@ -176,6 +198,9 @@ def test_the_mean_over_height_and_width_without_its_axes() -> None:
         ("softmax", {"dim": 1}, (2, 6, 6), "found the softmax in the network; a network that ends with its logits"),
         ("relu", {}, (2, 6, 5), "found a result of shape (2, 2, 6, 5) where a layer gives (2, 2, 6, 6) for 2 samples"),
         ("getitem", {"index": 1}, (2, 6, 6), "index: found 1; 0 is accepted"),
+        ("add", {"other": Value("x"), "self": Array("b", (3,))}, (2, 6, 6), "found an array of shape (3,) for samples"),
+        ("matmul", {"other": B}, (3,), "found a factor of shape (3,); a matrix is accepted"),
+        ("t", {"self": None}, (3,), "found no array; a parameter is accepted"),
         ("permute", {"dims": [0, 2, 3, 1]}, (6, 6, 2), "self: found a value that depends on the input; a parameter"),
     ],
 )

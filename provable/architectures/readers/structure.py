@@ -191,7 +191,7 @@ class _Recogniser:
                 f"{step.where}: found residual blocks nested deeper than {DEEPEST_NESTING}; fewer are accepted"
             )
         source = self.dominator[step.output]
-        first, second = step.inputs
+        first, second = (self._unchanged(name, source) for name in step.inputs)
         if first == source:
             first, second = second, first
         layers = self.chain(source, first, prefix, nesting + 1)
@@ -199,6 +199,13 @@ class _Recogniser:
         if not layers:
             raise UnsupportedError(f"{step.where}: found a sum of two empty branches; a residual block is accepted")
         return Residual(tuple(layers), tuple(shortcut))
+
+    def _unchanged(self, name: str, source: str) -> str:
+        """Go back over steps that change nothing, but not beyond the source."""
+        while name != source and isinstance(self.steps[name].action, Unchanged):
+            self._claim(self.steps[name])
+            name = self.steps[name].inputs[0]
+        return name
 
     def _claim(self, step: Step) -> None:
         if step.output in self.claimed:
