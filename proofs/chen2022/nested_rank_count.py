@@ -21,9 +21,10 @@ for piecewise linear ones (``zhu2021.conservation_law``). For z + z³ there are 
 version of the count, which took |z| + rank K - C_out² for rank U_i and left rank U_i out from there on down, is false: see
 the false twins.
 
-Source: derived here, and tried on some thousands of small networks before it was written down; tanh networks of Chen and
-Campbell's code (arXiv:2111.10178) agreed as well. Everything is evaluated at random points modulo 2⁶¹ - 1, where ranks are at
-most those over the rationals and equal to them but for bad luck; only the ranks at that point are compared.
+Source: derived here, and tried on some thousands of small networks before it was written down. With numbers of equations in
+place of ranks it had agreed with tanh networks of Chen and Campbell's code (arXiv:2111.10178). Everything is evaluated at
+random points modulo 2⁶¹ - 1, where ranks are at most those over the rationals and equal to them but for bad luck; ranks at
+one point are compared with one another.
 """
 
 from dataclasses import dataclass
