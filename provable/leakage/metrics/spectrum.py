@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from provable.arithmetic import Float
-from provable.errors import UnsupportedError
+from provable.errors import InputError, UnsupportedError
 from provable.networks import GradientJacobian
 
 LARGEST_ORDER = 4096
@@ -25,6 +25,9 @@ REFINED = 1e-3
 
 ROUNDS = 4
 """Times that small singular values are computed again: 1e-3, four times, is below rounding."""
+
+SMALLEST_SQUARE = 1e-270
+"""Squares of derivatives below this lose digits to underflow."""
 
 LARGEST_BLOCK = 2**32
 """Bytes that the derivatives along the directions to be refined may take."""
@@ -98,8 +101,11 @@ def spectrum(jacobian: GradientJacobian, *, progress: Callable[[int, int], None]
 
     Raises
     ------
+    InputError
+        If there is no sample.
     UnsupportedError
-        If there are more than `LARGEST_ORDER` input values; the message says how much memory they would need.
+        If there are more than `LARGEST_ORDER` input values; the message says how much memory they would need. If squares of
+        derivatives leave the range of float64.
 
     Notes
     -----
@@ -108,12 +114,17 @@ def spectrum(jacobian: GradientJacobian, *, progress: Callable[[int, int], None]
     to what J makes of V, and so on. What V loses to its neighbours by rounding adds about ε σ_max / `REFINED`.
     """
     order = jacobian.shape[1]
+    if order == 0:
+        raise InputError("inputs: found no samples; one or more are accepted")
     if order > LARGEST_ORDER:
         raise UnsupportedError(
             f"inputs: found {order} values; the singular values of their derivative need dense matrices of that order, "
             f"{5 * 8 * order * order / 2**30:.1f} GiB; at most {LARGEST_ORDER} values are accepted"
         )
-    squares, vectors = np.linalg.eigh(jacobian.gram(progress=progress))
+    with np.errstate(over="ignore", invalid="ignore"):
+        gram = jacobian.gram(progress=progress)
+    _check_range(jacobian, float(abs(gram).max()))
+    squares, vectors = np.linalg.eigh(gram)
     squares = np.maximum(squares, 0.0)
     small = order
     for _ in range(ROUNDS):
@@ -127,3 +138,17 @@ def spectrum(jacobian: GradientJacobian, *, progress: Callable[[int, int], None]
         vectors[:, :small] = vectors[:, :small] @ rotation
     ascending = np.argsort(squares, kind="stable")
     return Spectrum(np.sqrt(squares[ascending]), vectors[:, ascending])
+
+
+def _check_range(jacobian: GradientJacobian, largest: float) -> None:
+    samples = jacobian.traced.inputs["0"]
+    if largest < SMALLEST_SQUARE:  # zero, or too small for its square
+        direction = np.random.default_rng(0).standard_normal((1, *samples.shape))
+        if not jacobian.push_forward(direction).any():
+            return
+    elif np.isfinite(largest):
+        return
+    raise UnsupportedError(
+        f"parameters: found derivatives whose squares are too {'small' if largest < 1 else 'large'} for float64; parameters "
+        "and samples of moderate size are accepted"
+    )

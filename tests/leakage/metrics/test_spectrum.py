@@ -67,6 +67,22 @@ def test_sizes_beyond_memory_are_refused_with_the_number():
         spectrum(random_instance(network).jacobian())
 
 
+@pytest.mark.parametrize(("size", "word"), [(1e80, "large"), (1e-70, "small")])
+def test_derivatives_beyond_float64_are_refused(size, word):
+    network = Architecture("neuron", (3,), (Linear(1, bias=False),), "squared")
+    parameters = Parameters(network, {"0/weight": np.full((1, 3), size)})
+    instance = Instance(parameters, np.full((1, 3), size), np.zeros(1), "")
+    with pytest.raises(UnsupportedError, match=f"squares are too {word} for float64"):
+        spectrum(instance.jacobian())
+
+
+def test_no_samples_are_refused():
+    network = Architecture("neuron", (3,), (Linear(1, bias=False),), "squared")
+    parameters = Parameters(network, {"0/weight": np.ones((1, 3))})
+    with pytest.raises(InputError, match="inputs: found no samples"):
+        spectrum(Instance(parameters, np.ones((0, 3)), np.zeros(0), "").jacobian())
+
+
 @pytest.mark.parametrize("seed", [-1, True, "one", 0.5])
 def test_other_seeds_are_refused(networks, seed):
     with pytest.raises(InputError, match="rng: found"):
