@@ -75,6 +75,7 @@ def draw_convolution(draw, *, bias):
     height, width = draw(st.integers(1, 2)), draw(st.integers(1, 4))
     stride, padding = draw(st.sampled_from(((1, 0), (1, 0), (2, 0), (1, 1), (2, 1))))
     kernel = (draw(st.integers(1, height)), draw(st.integers(1, min(width, 3))))
+    stride = (min(stride, height), min(stride, width + 2 * padding))
     shape = (draw(st.integers(1, 3)), height, width)
     return shape, Conv2d(draw(st.integers(1, 3)), kernel, stride, (0, padding), bias=bias)
 

@@ -71,20 +71,21 @@ def draw_first_layer(draw):
     """Input shape and a convolution, often with fewer equations than unknowns or with dead pixels."""
     height, width = draw(st.integers(1, 2)), draw(st.integers(2, 4))
     stride, padding = draw(st.sampled_from(((1, 0), (2, 0), (2, 0), (1, 1))))
-    kernel = (draw(st.integers(1, height)), draw(st.integers(1, 2)))
+    kernel, stride = (draw(st.integers(1, height)), draw(st.integers(1, 2))), (min(stride, height), stride)
     convolution = Conv2d(draw(st.integers(1, 2)), kernel, stride, (0, padding), bias=draw(st.booleans()))
     return (draw(st.integers(1, 3)), height, width), convolution
 
 
-def draw_middle(draw, activation, channels):
+def draw_middle(draw, activation, shape):
+    channels, stride = shape[0], (min(2, shape[1]), min(2, shape[2]))
     kinds = ("nothing", "nothing", "convolution", "average", "maximum", "residual")
     match draw(st.sampled_from(kinds)):
         case "convolution":
             return (Conv2d(draw(st.integers(1, 2)), 1), activation)
         case "average":
-            return (AvgPool2d(1, 2),)
+            return (AvgPool2d(1, stride),)
         case "maximum":
-            return (MaxPool2d((1, 1), 2),)
+            return (MaxPool2d(1, stride),)
         case "residual":
             return (Residual((Conv2d(channels, 1), activation)),)
     return ()
@@ -97,7 +98,7 @@ def networks(draw):
     loss = "squared" if exact else draw(st.sampled_from(("squared", "logistic", "cross_entropy")))
     outputs = {"squared": draw(st.integers(1, 2)), "logistic": 1, "cross_entropy": 2}[loss]
     shape, convolution = draw_first_layer(draw)
-    middle = draw_middle(draw, activation, convolution.out_channels)
+    middle = draw_middle(draw, activation, convolution.output_shape(shape))
     architecture = Architecture("drawn", shape, (convolution, activation, *middle, Flatten(), Linear(outputs)), loss)
     numbers = readable_arrays if exact else gaussian_arrays
     size = draw(st.sampled_from((1, 1, 2)))
