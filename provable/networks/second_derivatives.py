@@ -20,8 +20,8 @@ from provable.networks.parameters import Parameters
 from provable.networks.tangents import Cotangents, backpropagate, leaves
 from provable.networks.windows import first_maxima, fold, gather, patches, scatter
 
-WORKING_MEMORY = 2**28
-"""Bytes that the tangents of one chunk of directions may take."""
+WORKING_MEMORY = 2**25
+"""Bytes that the tangents of one chunk of directions may take: about what caches hold, which is fastest."""
 
 LARGEST_RESULT = 2**33
 """Bytes that a result may take."""
