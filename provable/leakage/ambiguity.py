@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from provable.architectures import Architecture
 from provable.leakage.chain import Chain
+from provable.leakage.jacobian_rank import JacobianRefusal, jacobian_rank
 from provable.leakage.nested_rank import nested_rank_bound
 from provable.leakage.result import Ambiguity, LayerAudit
 
@@ -83,4 +84,7 @@ def _from_above(
         return 0, "every layer is solvable for its input", ()
     else:
         return first.deficit_upper, "every layer behind the first is solvable", ()
-    return None, f"{reason}, so there is no upper bound", ()
+    found = jacobian_rank(architecture, seed=seed, target=architecture.input_size - lower)
+    if isinstance(found, JacobianRefusal):
+        return None, f"{reason}, and the rank of all gradients together was not computed ({found.reason})", ()
+    return found.nullity, f"all gradients together have rank at least {found.value} ({found.how})", found.assumptions
