@@ -179,7 +179,8 @@ class _Entry:
 class _Reader:
     """Walks through the layers of a network; `current` is the link that the next activation belongs to."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
         self.entries: list[_Entry] = []
         self.current: _Entry | None = None
         self.sees_sample = True
@@ -212,7 +213,7 @@ class _Reader:
                 self._hide(f"{name} behind it shows {what} its outputs only")
             case Residual():
                 self._hide(f"{name} behind it is not solved for its input")
-                block = f"the input of {name} also passes around it, so a sum is known and not the output"
+                block = "the input of its residual block also passes around it, so a sum is known and not the output"
                 self.walk(layer.layers, shape, f"{path}.", block)
                 self.current = None
                 self.walk(layer.shortcut, shape, f"{path}.shortcut.", block)
@@ -250,17 +251,19 @@ class _Reader:
         if isinstance(entry.layer, Conv2d) and _passing_all(tuple(entry.activations)) == FLAT_PIECE:
             names = " and ".join(activation.type for activation in entry.activations)
             hidden.append(f"{names} hides inactive outputs, how many depends on the sample")
-        system = LayerSystem.of_layer(entry.layer, entry.shape)
+        system = LayerSystem.of_layer(entry.layer, entry.shape, batch_size=self.batch_size)
         return Link(entry.path, entry.layer, system, tuple(entry.activations), tuple(hidden))
 
 
-def chain(architecture: Architecture) -> Chain:
+def chain(architecture: Architecture, *, batch_size: int = 1) -> Chain:
     """Read a network as the recursion does.
 
     Parameters
     ----------
     architecture : Architecture
         The network.
+    batch_size : int, optional
+        Number of samples behind the gradient.
 
     Returns
     -------
@@ -272,7 +275,7 @@ def chain(architecture: Architecture) -> Chain:
     UnsupportedError
         If there is no layer with parameters, an activation before the first one, or a constant activation.
     """
-    reader = _Reader()
+    reader = _Reader(batch_size)
     reader.walk(architecture.layers, architecture.input_shape)
     links = reader.links()
     if not links:
