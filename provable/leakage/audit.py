@@ -85,14 +85,14 @@ def audit(
         If `batch_size`, `noise` or the seed is no such number.
     UnsupportedError
         For a layer that has no place in a layer system, which is named, and for what would need too much memory; with noise
-        also for layers that cannot be evaluated and for several samples.
+        also for layers that cannot be evaluated.
     """
     seed = _seed(rng)
     _check_request(batch_size, noise)
     read = chain(architecture, batch_size=batch_size)
     tell = progress or (lambda what, done, total: None)
     tell("reading", 0, len(read.links) + 1)
-    noisy = None if noise is None else cramer_rao(architecture, noise, rng=seed)
+    noisy = None if noise is None else cramer_rao(architecture, noise, batch_size=batch_size, rng=seed)
     layers = _layers(architecture, read, batch_size, seed, tell)
     dead = dead_inputs(architecture)
     tell("all gradients together", len(layers), len(layers) + 1)
@@ -158,10 +158,6 @@ def _check_request(batch_size: int, noise: float | None) -> None:
         raise InputError(f"batch_size: found {str(batch_size)[:40]!r}; a positive integer is accepted")
     if noise is not None and not (isinstance(noise, int | float) and 0 <= noise < float("inf")):
         raise InputError(f"noise: found {str(noise)[:40]!r}; a nonnegative number is accepted")
-    if noise is not None and batch_size > 1:
-        raise UnsupportedError(
-            f"noise: found {noise} with batch_size {batch_size}; the bound of the error is one for a single sample"
-        )
 
 
 def _layers(

@@ -284,10 +284,16 @@ def chain(architecture: Architecture, *, batch_size: int = 1) -> Chain:
             f"layer {last} ({architecture.layers[last].type}): ends a network without parameters; a layer with parameters is "
             "needed"
         )
-    return Chain(links, reader.sees_sample, _start(architecture, links))
+    return Chain(links, reader.sees_sample, _start(architecture, links, batch_size))
 
 
-def _start(architecture: Architecture, links: tuple[Link, ...]) -> Start:
+def _start(architecture: Architecture, links: tuple[Link, ...], batch_size: int) -> Start:
+    if batch_size > 1:
+        how = (
+            f"the gradient is a sum over {batch_size} samples, of whose inputs to a linear layer only mixtures are known, so "
+            "nothing is known to start a recursion from; ranks take the outputs and sensitivities of every sample as known"
+        )
+        return Start(None, how, False)
     for position, link in enumerate(links):
         if not link.is_convolution and link.layer.bias and "." not in link.path:
             how = (

@@ -95,11 +95,16 @@ def explain(
         One sentence of consequence and what qualifies it.
     """
     inputs = batch_size * architecture.input_size
-    if verdict == "identifiable":
-        return _identifiable(read, layers)
-    if verdict == "ambiguous":
-        return _ambiguous(ambiguity, inputs, dead, batch_size)
-    return _undetermined(layers, batch_size) + " Treat the data as exposed."
+    if verdict == "undetermined":
+        return _undetermined(layers, batch_size) + " Treat the data as exposed."
+    answer = (
+        _identifiable(read, layers) if verdict == "identifiable" else _ambiguous(ambiguity, inputs, dead, batch_size)
+    )
+    if ambiguity.assumptions:
+        answer += (
+            " What is determined is so on an open set of parameters and samples; outside of it more may stay open."
+        )
+    return answer
 
 
 def _identifiable(read: Chain, layers: tuple[LayerAudit, ...]) -> str:

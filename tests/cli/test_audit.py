@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from provable.architectures import Architecture, AvgPool2d, Conv2d, Flatten, Linear, ReLU, Tanh
+from provable.architectures import Architecture, AvgPool2d, Conv2d, Flatten, Linear, Tanh
+from provable.architectures.layers import Erf
 from provable.architectures.zoo import zoo
 from provable.cli.application import run
 from provable.leakage import audit
@@ -37,9 +38,9 @@ def test_the_table_says_what_stays_open(capsys, short):
 
 
 def test_what_is_not_known_is_not_called_zero(capsys, tmp_path):
-    path = tmp_path / "relu.json"
-    layers = (Conv2d(3, 3, padding=1), ReLU(), Flatten(), Linear(4))
-    path.write_text(Architecture("relu", (1, 6, 6), layers, "cross_entropy").to_json())
+    path = tmp_path / "erf.json"
+    layers = (Conv2d(3, 3, padding=1), Erf(), AvgPool2d(2), Flatten(), Linear(4))
+    path.write_text(Architecture("erf", (1, 6, 6), layers, "cross_entropy").to_json())
     status, out, _ = call(capsys, path)
     words = " ".join(out.split())
     assert status == 0 and "undetermined" in words and "c(M): 0" in words
@@ -89,11 +90,9 @@ def test_a_network_of_the_zoo(capsys):
         (["cnn-digits", "--list"], ["--list", "cnn-digits"]),
         (["cnn-digit"], ["cnn-digit", "cnn-digits"]),
         (["missing.json"], ["missing.json"]),
-        (["cnn-digits", "--batch-size", "2"], ["batch_size", "2"]),
         (["cnn-digits", "--batch-size", "0"], ["batch_size", "0"]),
         (["vit-t16-patches", "--noise", "0.5"], ["150528"]),
         (["resnet18-32", "--noise", "0.5"], ["batch_norm2d"]),
-        (["cnn-digits", "--noise", "0.5", "--batch-size", "2"], ["noise", "0.5"]),
         (["cnn-digits", "--noise", "nan"], ["noise", "nan"]),
         (["cnn-digits", "--seed", "-1"], ["--seed"]),
         (["cnn-digits", "--seed", "x"], ["--seed"]),
@@ -115,6 +114,12 @@ def test_a_layer_without_a_system_is_named(capsys, tmp_path):
     path.write_text(Architecture("early", (1, 6, 6), layers, "cross_entropy").to_json())
     status, out, err = call(capsys, path)
     assert (status, out) == (2, "") and "layer 0 (tanh)" in err
+
+
+def test_several_samples(capsys, short):
+    words = " ".join(call(capsys, short, "--batch-size", "3")[1].split())
+    assert "the gradient of 3 samples" in words and "of 216 dimensions of the samples cannot be recovered" in words
+    assert "only mixtures are known" in words
 
 
 def test_noise_is_said_in_a_sentence(capsys, short):

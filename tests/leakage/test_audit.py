@@ -26,6 +26,7 @@ from provable.architectures import (
     SiLU,
     Tanh,
 )
+from provable.architectures.layers import AvgPool2d, Erf
 from provable.architectures.zoo import from_zoo
 from provable.arithmetic import EPSILON
 from provable.errors import InputError, UnsupportedError
@@ -33,7 +34,7 @@ from provable.leakage import LayerSystem, audit, rank_bounds
 from provable.leakage.audit import c_metric
 from provable.leakage.metrics import rgap_index
 from provable.leakage.result import LayerAudit
-from provable.networks import Parameters, backpropagate, loss_gradient, losses, trace
+from provable.networks import Parameters, backpropagate, gradient_jacobian, loss_gradient, losses, trace
 from provable.rigor.modular_rank import rank_mod
 
 
@@ -68,7 +69,7 @@ VERDICTS = {
     "short": ("ambiguous", 51, 51),
     "border": ("ambiguous", 19, 19),
     "short-then-solvable": ("ambiguous", 39, 39),
-    "unused-behind": ("ambiguous", 11, None),
+    "unused-behind": ("ambiguous", 11, 11),
     "tiled": ("ambiguous", 30, 30),
     "no-bias-anywhere": ("identifiable", 0, 0),
     "fully-connected": ("identifiable", 0, 0),
@@ -152,11 +153,15 @@ def test_what_activations_hide():
     wide = Conv2d(3, 3, padding=1)
     for flat in (ReLU(), LeakyReLU(0.0), ELU(0.0)):
         result, layer = first(wide, flat)
+        assert (result.verdict, result.ambiguity.upper) == ("identifiable", 0) and "open set" in result.explanation
         assert (layer.rank_lower, layer.rank_upper, layer.is_solvable) == (36, 36, False)
         assert "inactive" in layer.hidden[0] and set(layer.certificates) == {"upper", "lower"}
         assert any("inactive" in assumption for assumption in result.assumptions)
     narrow = audit(network((2, 6, 6), Conv2d(1, 3, 2), ReLU(), Flatten(), Linear(3)))
-    assert (narrow.verdict, narrow.ambiguity.lower, narrow.ambiguity.upper) == ("ambiguous", 51, None)
+    assert (narrow.verdict, narrow.ambiguity.lower, narrow.ambiguity.upper) == ("ambiguous", 51, 51)
+    unknown = audit(network((1, 6, 6), wide, Erf(), AvgPool2d(2), Flatten(), Linear(3)))
+    assert (unknown.verdict, unknown.ambiguity.upper) == ("undetermined", None)
+    assert "independence of its values is not proved" in unknown.ambiguity.how
     for twice in (GELU(), SiLU(), Polynomial((0.0, 1.0, 1.0)), LeakyReLU(-0.5), ELU(-1.0)):
         result, _ = first(wide, twice)
         assert result.verdict == "identifiable" and "isolated" in result.explanation
@@ -322,8 +327,6 @@ def test_what_has_no_layer_system_is_named(kind):
 @pytest.mark.parametrize(
     ("options", "error", "word"),
     [
-        ({"batch_size": 2}, UnsupportedError, "batch_size"),
-        ({"noise": 0.1, "batch_size": 3}, UnsupportedError, "noise"),
         ({"batch_size": 0}, InputError, "batch_size"),
         ({"batch_size": True}, InputError, "batch_size"),
         ({"batch_size": 1.5}, InputError, "batch_size"),
@@ -339,6 +342,33 @@ def test_requests_that_cannot_be_served_are_refused_in_one_line(options, error, 
         audit(SMALL["short"], **options)
     assert type(caught.value) is error
     assert str(caught.value).startswith(f"{word}: found") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("samples", [2, 3])
+@pytest.mark.parametrize("name", SMALL)
+def test_open_dimensions_of_several_samples_are_open(name, samples):
+    """Singular values of the exact derivative in float64: the proved lower bound never exceeds the nullity."""
+    architecture = SMALL[name]
+    result = audit(architecture, batch_size=samples)
+    rng = np.random.default_rng(4)
+    parameters = Parameters.random(architecture, rng=rng)
+    x = rng.uniform(-1, 1, (samples, *architecture.input_shape))
+    labels = rng.integers(0, 2, samples) if architecture.loss == "cross_entropy" else np.ones(samples)
+    jacobian = gradient_jacobian(architecture, parameters, x, labels)
+    rows = jacobian.push_forward(np.eye(x.size).reshape(x.size, *x.shape))
+    singular = np.linalg.svd(rows.reshape(x.size, -1), compute_uv=False)
+    nullity = x.size - int(np.sum(singular > 1e-10 * singular[0]))
+    assert result.ambiguity.lower <= nullity and result.ambiguity.upper is None
+    assert result.verdict != "identifiable" and result.batch_size == samples
+    assert all(
+        layer.unknowns == samples * audited.unknowns
+        for layer, audited in zip(result.layers, audit(architecture).layers, strict=True)
+    )
+
+
+def test_more_samples_leave_more_open():
+    found = [audit(SMALL["short"], batch_size=samples).ambiguity.lower for samples in (1, 2, 3, 8, 40)]
+    assert found == sorted(found) and found[-1] >= 40 * 72 - SMALL["short"].parameter_count
 
 
 def test_noise_adds_the_bound_of_the_error_and_changes_nothing_else():

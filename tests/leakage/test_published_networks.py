@@ -12,34 +12,35 @@ from provable.leakage import LayerSystem, audit
 from provable.leakage.coverage import dead_inputs
 from provable.networks import Parameters, backpropagate, forward, losses, trace
 
-# name: deficits of the convolutions, c(M), N* (None: not measured), network is slow to audit. The deficits are ranks of
-# float64 matrices along real forward and backward passes, computed independently by singular values; N* is the nullity
-# of the Jacobian of (input -> all gradients), computed the same way.
+# name: deficits of the convolutions, c(M), N*. The deficits are ranks of float64 matrices along real forward and backward
+# passes, computed independently by singular values; N* is the nullity of the Jacobian of (input -> all gradients), computed
+# the same way. For the last one 38 was measured on an image on which two channels of the first layer keep their signs; in
+# other cells it is 36.
 TABLE = {
-    "cnn2_c0": ([2821], -2821, 2821, False),
-    "cnn2_c1": ([0], 0, 0, False),
-    "cnn2_c2": ([1470], -1470, 1470, False),
-    "cnn2_c4": ([2146], -2146, 2146, False),
-    "cnn2_c5": ([0], 0, 0, False),
-    "cnn2_c6": ([189], -189, 189, False),
-    "cnn3_c1": ([0, 4533], -2266, 2043, False),
-    "cnn3_c2": ([1470, 1050], -1995, 2484, False),
-    "cnn3_c3": ([0, 0], 0, 0, False),
-    "cnn3_c4": ([2146, 0], -2146, 2146, False),
-    "cnn3_c8": ([0, 7089], -3544, 1818, False),
-    "cnn3_c9": ([0, 0], 0, 0, False),
-    "cnn4_c1": ([0, 3965, 386], -2772, 1836, False),
-    "cnn4_c2": ([0, 9316, 0], -6211, 189, False),
-    "cnn4_c3": ([0, 330, 0], -220, 189, False),
-    "lenet2": ([0, 0, 0], 0, 0, False),
-    "lenet": ([0, 0, 0], 0, 0, False),
-    "cnn6": ([0, 0, 0, 0, 0, 0], 0, 0, False),
-    "cnn6-d": ([0, 280, 0, 0, 0, 0], -233, 0, False),
-    "rgap-figure-1": ([0], 0, 0, True),
-    "rgap-figure-2": ([414], -414, 414, False),
-    "rgap-figure-3": ([414], -414, 414, False),
-    "rgap-figure-4": ([0, 336], -168, 0, False),
-    "rgap-figure-5": ([0, 396], -198, 38, True),
+    "cnn2_c0": ([2821], -2821, 2821),
+    "cnn2_c1": ([0], 0, 0),
+    "cnn2_c2": ([1470], -1470, 1470),
+    "cnn2_c4": ([2146], -2146, 2146),
+    "cnn2_c5": ([0], 0, 0),
+    "cnn2_c6": ([189], -189, 189),
+    "cnn3_c1": ([0, 4533], -2266, 2043),
+    "cnn3_c2": ([1470, 1050], -1995, 2484),
+    "cnn3_c3": ([0, 0], 0, 0),
+    "cnn3_c4": ([2146, 0], -2146, 2146),
+    "cnn3_c8": ([0, 7089], -3544, 1818),
+    "cnn3_c9": ([0, 0], 0, 0),
+    "cnn4_c1": ([0, 3965, 386], -2772, 1836),
+    "cnn4_c2": ([0, 9316, 0], -6211, 189),
+    "cnn4_c3": ([0, 330, 0], -220, 189),
+    "lenet2": ([0, 0, 0], 0, 0),
+    "lenet": ([0, 0, 0], 0, 0),
+    "cnn6": ([0, 0, 0, 0, 0, 0], 0, 0),
+    "cnn6-d": ([0, 280, 0, 0, 0, 0], -233, 0),
+    "rgap-figure-1": ([0], 0, 0),
+    "rgap-figure-2": ([414], -414, 414),
+    "rgap-figure-3": ([414], -414, 414),
+    "rgap-figure-4": ([0, 336], -168, 0),
+    "rgap-figure-5": ([0, 396], -198, 36),
 }
 
 
@@ -50,23 +51,17 @@ def audited(name):
 
 @pytest.mark.parametrize(
     ("name", "deficits", "metric", "nullity"),
-    [pytest.param(name, *row[:3], id=name, marks=[pytest.mark.deep] if row[3] else []) for name, row in TABLE.items()],
+    [pytest.param(name, *row, id=name) for name, row in TABLE.items()],
 )
-def test_deficits_are_proved_from_both_sides(name, deficits, metric, nullity):
+def test_deficits_and_open_dimensions_are_proved_from_both_sides(name, deficits, metric, nullity):
     result = audited(name)
     convolutions = [layer for layer in result.layers if layer.type == "conv2d"]
     assert [layer.deficit_lower for layer in convolutions] == deficits
     assert [layer.deficit_upper for layer in convolutions] == deficits
     assert result.c_metric == metric
     assert all(set(layer.certificates) == {"lower", "upper"} for layer in convolutions)
-    ambiguity = result.ambiguity
-    assert ambiguity.lower <= nullity
-    if ambiguity.upper is None:
-        assert any(deficits[1:]), "N* stays open only where a layer behind the first is short of equations"
-        assert result.verdict == ("ambiguous" if ambiguity.lower else "undetermined")
-    else:
-        assert ambiguity.lower == nullity == ambiguity.upper
-        assert result.verdict == ("ambiguous" if nullity else "identifiable")
+    assert (result.ambiguity.lower, result.ambiguity.upper) == (nullity, nullity)
+    assert result.verdict == ("ambiguous" if nullity else "identifiable")
 
 
 def test_unused_border_is_found_behind_the_first_layer():
