@@ -7,6 +7,9 @@ certificate says by which of three proofs.
     kappa² ≤ λ_min(K̃ᵀK̃): α = 0, β = 1/kappa.
 ``forward``
     omega² ≤ λ_min(WᵀL²W), a matrix with an envelope when unknowns are ordered by image rows: α = 1/omega, β = 0.
+``joint``
+    omega² ≤ λ_min(WᵀL²W + tau²KᵀK), the first matrix with its envelope and tau·K as its border (`envelope`): α = 1/omega,
+    β = tau(1 + 2⁻²⁹)/omega, as ‖Δ‖ ≤ (w² + (1 + 2⁻²⁹)tau²k²)^½/omega.
 ``gradient-then-forward``
     With any matrix N (pixels × q), H = K̃ᵀK̃ + N Nᵀ and kappa² ≤ λ_min(H), let T = H⁻¹K̃ᵀ and N' = H⁻¹N. Then T K̃ + N' Nᵀ = I,
     so channelwise Δ = T K Δ + N' y with y = Nᵀ Δ. From K̃ᵀK̃ ≤ H follows ‖T‖² = ‖H⁻¹K̃ᵀK̃H⁻¹‖ ≤ ‖H⁻¹‖ ≤ 1/kappa², and with
@@ -33,16 +36,18 @@ from provable.checker.definiteness import Rows
 from provable.checker.envelope import smallest_eigenvalue_exceeds
 from provable.checker.verdict import Invalid
 
-STRATEGIES = ("gradient", "forward", "gradient-then-forward")
+STRATEGIES = ("gradient", "forward", "joint", "gradient-then-forward")
 """Names of the proofs."""
 
 _MOST_PIXELS = 1500
 _MOST_UNKNOWNS = 8000
 _LARGEST_REST = 1500
+_LARGEST_BORDER = 800
 
 _KEYS = {
     "gradient": {"kappa"},
     "forward": {"omega"},
+    "joint": {"tau", "omega"},
     "gradient-then-forward": {"kappa", "omega", "complement"},
 }
 
@@ -53,7 +58,7 @@ class Proof:
     Parameters
     ----------
     document : object
-        An entry of ``layers``: ``layer``, ``strategy``, ``error``, and ``kappa``, ``omega``, ``complement`` as needed.
+        An entry of ``layers``: ``layer``, ``strategy``, ``error``, and ``kappa``, ``omega``, ``tau``, ``complement``.
     """
 
     def __init__(self, document: Any) -> None:
@@ -64,7 +69,7 @@ class Proof:
         self.layer = documents.natural(document["layer"], "layer")
         self.error = documents.rational(document["error"], "error")
         self.numbers: dict[str, Fraction] = {}
-        for key in ("kappa", "omega"):
+        for key in ("kappa", "omega", "tau"):
             if key in document:
                 self.numbers[key] = documents.rational(document[key], key)
                 if self.numbers[key] <= 0:
@@ -97,14 +102,8 @@ class Proof:
         """
         if self.strategy != "gradient" and lowest is None:
             raise Invalid("the output of the last layer is not known, so only its gradient determines its input")
-        if self.strategy == "forward":
-            if affine.inputs > _MOST_UNKNOWNS:
-                raise Invalid(f"layer {affine.index} has more than {_MOST_UNKNOWNS} inputs, the most that are checked")
-            rows, first = forward_gram(affine, lowest or [])
-            omega = self.numbers["omega"]
-            if not smallest_eigenvalue_exceeds(rows, first, exact(omega * omega)):
-                raise Invalid(f"omega of layer {affine.index} is not proved to be a lower bound")
-            return _inverse(omega), arb(0)
+        if self.strategy in ("forward", "joint"):
+            return self._banded(affine, sensitivity, lowest or [])
         if affine.pixels > _MOST_PIXELS:
             raise Invalid(f"layer {affine.index} has more than {_MOST_PIXELS} pixels, the most that are checked")
         gradient_map = affine.gradient_map(sensitivity)
@@ -113,6 +112,23 @@ class Proof:
             return self._both(affine, gram, lowest or [])
         self._prove(gram, "kappa", affine)
         return arb(0), _inverse(self.numbers["kappa"])
+
+    def _banded(self, affine: Affine, sensitivity: list[arb], lowest: list[arb]) -> tuple[arb, arb]:
+        if affine.inputs > _MOST_UNKNOWNS:
+            raise Invalid(f"layer {affine.index} has more than {_MOST_UNKNOWNS} inputs, the most that are checked")
+        rows, first = forward_gram(affine, lowest)
+        omega, border, beta = self.numbers["omega"], None, arb(0)
+        if self.strategy == "joint":
+            tau = exact(self.numbers["tau"])
+            if affine.channels[0] * affine.channels[1] * len(affine.windows) > _LARGEST_BORDER:
+                raise Invalid(
+                    f"layer {affine.index} has more than {_LARGEST_BORDER} gradient equations, the most of a border"
+                )
+            border = [[tau * entry for entry in line] for line in gradient_rows(affine, sensitivity)]
+            beta = (tau * _inverse(omega) * (1 + arb(2) ** -29)).abs_upper()
+        if not smallest_eigenvalue_exceeds(rows, first, exact(omega * omega), border):
+            raise Invalid(f"omega of layer {affine.index} is not proved to be a lower bound")
+        return _inverse(omega), beta
 
     def _both(self, affine: Affine, gram: arb_mat, lowest: list[arb]) -> tuple[arb, arb]:
         if len(self.complement) != affine.pixels or len(self.complement[0]) * affine.channels[0] > _LARGEST_REST:
@@ -137,6 +153,32 @@ class Proof:
 
 def _inverse(number: Fraction) -> arb:
     return exact(1 / number).abs_upper()
+
+
+def gradient_rows(affine: Affine, sensitivity: list[arb]) -> Rows:
+    """Give K as a matrix, its columns ordered as in `forward_gram`.
+
+    Parameters
+    ----------
+    affine : Affine
+        The layer.
+    sensitivity : list of arb
+        D.
+
+    Returns
+    -------
+    list of list of arb
+        For every channel of the input the rows of K̃.
+    """
+    block, columns = affine.channels[0] * affine.columns, affine.columns
+    rows: Rows = []
+    for line in affine.gradient_map(sensitivity).tolist():
+        for channel in range(affine.channels[0]):
+            row = [arb(0)] * affine.inputs
+            for pixel, entry in enumerate(line):
+                row[(pixel // columns) * block + channel * columns + pixel % columns] = entry
+            rows.append(row)
+    return rows
 
 
 def forward_gram(affine: Affine, lowest: list[arb]) -> tuple[Rows, list[int]]:

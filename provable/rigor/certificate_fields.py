@@ -142,6 +142,7 @@ _LAYER: dict[str, Field] = {
 _STRATEGIES: dict[str, dict[str, Field]] = {
     "gradient": {"kappa": _positive},
     "forward": {"omega": _positive},
+    "joint": {"omega": _positive, "tau": _positive},
     "gradient-then-forward": {"kappa": _positive, "omega": _positive, "complement": _matrix(decode_rational)},
 }
 

@@ -1,13 +1,15 @@
 r"""How strongly a layer's equations determine its input: ‖Δ‖ ≤ α·w + β·k for all Δ with ‖L W Δ‖ ≤ w and ‖K Δ‖ ≤ k.
 
 W is the layer as a linear map, L = diag(l) a positive diagonal, and K applies K̃ to every channel of Δ
-(`layer_balls`). Floating point chooses among three proofs the one with the smallest bound, and its numbers; balls
+(`layer_balls`). Floating point chooses among four proofs the one with the smallest bound, and its numbers; balls
 prove them.
 
 ``gradient``
     ‖KΔ‖ ≥ κ‖Δ‖ with κ² ≤ λ_min(K̃ᵀK̃), a matrix of pixels × pixels.
 ``forward``
     ‖LWΔ‖ ≥ ω‖Δ‖ with ω² ≤ λ_min(WᵀL²W), which has a band when unknowns are ordered by image rows.
+``joint``
+    ‖LWΔ‖² + τ²‖KΔ‖² ≥ ω²‖Δ‖² with ω² ≤ λ_min(WᵀL²W + τ²KᵀK), the banded matrix with τK as its border (`envelope_definite`).
 ``gradient-then-forward``
     K̃ alone leaves a space of dimension q undetermined, or nearly so, whose basis is N (pixels × q; *any* matrix will
     do). With H = K̃ᵀK̃ + N Nᵀ: I = H⁻¹K̃ᵀ K̃ + (H⁻¹N) Nᵀ, hence Δ = T KΔ + N'y, y = NᵀΔ, N' = H⁻¹N, T = H⁻¹K̃ᵀ, in
@@ -20,7 +22,8 @@ prove them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -39,7 +42,7 @@ from provable.rigor.balls import (
     spectral_upper,
 )
 from provable.rigor.envelope_definite import banded_lower_eigenvalue, dense_lower_eigenvalue
-from provable.rigor.layer_balls import AffineLayer, Balls, balls_of, matrix_of
+from provable.rigor.layer_balls import AffineLayer, Balls, balls_of, matrix_of, zeros
 from provable.rigor.positive_definite import certified_lower_eigenvalue
 
 MOST_PIXELS = 1100
@@ -50,6 +53,15 @@ MOST_UNKNOWNS = 6000
 
 LARGEST_REST = 800
 """Largest (I ⊗ N')ᵀWᵀW(I ⊗ N') that is eliminated."""
+
+LARGEST_BORDER = 700
+"""Most rows of K in a border."""
+
+LARGEST_DENSE = 4000
+"""Largest matrix that is factored in floating point to guess an eigenvalue."""
+
+_POOR = 1000
+"""A bound by so many times the error of the outputs is worth an attempt at ``joint``, which costs more."""
 
 _MARGIN = Fraction(1, 2**20)
 """Relative slack of what is stated, so that a checker with other roundings reaches it."""
@@ -62,13 +74,15 @@ class Proposal:
     Parameters
     ----------
     strategy : str
-        ``"gradient"``, ``"forward"`` or ``"gradient-then-forward"``.
+        ``"gradient"``, ``"forward"``, ``"joint"`` or ``"gradient-then-forward"``.
     alpha, beta : float
         Its approximate constants.
     complement : ndarray of float64 (pixels, q) or None
         N.
     smallest : float
-        Approximate λ_min((I ⊗ N')ᵀWᵀW(I ⊗ N')).
+        Approximate λ_min((I ⊗ N')ᵀWᵀW(I ⊗ N')), or ω² of ``joint``.
+    tau : float
+        τ of ``joint``.
     """
 
     strategy: str
@@ -76,6 +90,7 @@ class Proposal:
     beta: float
     complement: Float | None = None
     smallest: float = 0.0
+    tau: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +102,7 @@ class Injectivity:
     alpha, beta : arb
         Exact upper bounds.
     statement : mapping
-        What the certificate says: ``strategy``, and ``kappa``, ``omega`` (rationals), ``complement`` (array) as needed.
+        What the certificate says: ``strategy``, and ``kappa``, ``omega``, ``tau`` (rationals), ``complement`` (array).
     """
 
     alpha: Ball
@@ -95,7 +110,9 @@ class Injectivity:
     statement: Mapping[str, Any]
 
 
-def proposals(layer: AffineLayer, sensitivity: Float | None, lowest: Float | None) -> Iterator[Proposal]:
+def proposals(
+    layer: AffineLayer, sensitivity: Float | None, lowest: Float | None, error: float, known: float
+) -> list[Proposal]:
     """Propose proofs.
 
     Parameters
@@ -106,12 +123,26 @@ def proposals(layer: AffineLayer, sensitivity: Float | None, lowest: Float | Non
         D; None if the weight gradient was not observed.
     lowest : ndarray of float64 (output channels, positions) or None
         l; None for the last layer, whose output is not known.
+    error, known : float
+        The w and k for which bounds are wanted.
 
-    Yields
-    ------
-    Proposal
-        What is possible, in no order.
+    Returns
+    -------
+    list of Proposal
+        What is possible, the one with the smallest bound first.
     """
+
+    def bound(proposal: Proposal) -> float:
+        return proposal.alpha * error + proposal.beta * known
+
+    found = list(_simple(layer, sensitivity, lowest))
+    best = min(map(bound, found), default=np.inf)
+    if sensitivity is not None and lowest is not None and best > _POOR * error and error > 0 and known > 0:
+        found += _joint(layer, sensitivity, lowest, error / known)
+    return sorted(found, key=bound)
+
+
+def _simple(layer: AffineLayer, sensitivity: Float | None, lowest: Float | None) -> Iterator[Proposal]:
     values, vectors = np.zeros(0), np.zeros((0, 0))
     if sensitivity is not None and layer.pixels <= MOST_PIXELS:
         taps = _float_gradient_map(layer, sensitivity)
@@ -162,10 +193,38 @@ def _float_gradient_map(layer: AffineLayer, sensitivity: Float) -> Float:
     return result[:, :, :-1].reshape(-1, layer.pixels)
 
 
-def _smallest_forward(layer: AffineLayer, lowest: Float) -> float:
-    """Approximate σ_min(L W) by inverse iteration; 0 if it looks singular."""
+def _joint(layer: AffineLayer, sensitivity: Float, lowest: Float, ratio: float) -> Iterator[Proposal]:
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+    taps = _float_gradient_map(layer, sensitivity)
+    unknowns = layer.channels * layer.pixels
+    if len(taps) * layer.channels > LARGEST_BORDER or unknowns > LARGEST_DENSE:
+        return
+    forward = _forward_matrix(layer, lowest)
+    gram = (forward.T @ forward).toarray()
+    added = np.kron(np.eye(layer.channels), taps.T @ taps)
+    for tau in (ratio, 8 * ratio):
+        try:
+            factors = cho_factor(gram + tau**2 * added, lower=True)
+        except LinAlgError:
+            continue
+        smallest = _inverse_iteration(functools.partial(cho_solve, factors), unknowns)
+        if smallest > 1e-13 * float(np.abs(gram).sum(axis=0).max()):
+            omega = float(np.sqrt(smallest))
+            yield Proposal("joint", 1 / omega, tau / omega, None, smallest, tau)
+
+
+def _inverse_iteration(solve: Callable[[Float], Float], size: int) -> float:
+    """Approximate the smallest eigenvalue of a positive definite matrix, from above."""
+    vector = np.random.default_rng(0).standard_normal(size)
+    for _ in range(30):
+        vector = solve(vector / np.linalg.norm(vector))
+    return 1 / float(np.linalg.norm(vector))
+
+
+def _forward_matrix(layer: AffineLayer, lowest: Float) -> Any:
+    """L W as a sparse matrix."""
     from scipy.sparse import csc_matrix
-    from scipy.sparse.linalg import splu
 
     channels, positions = layer.outputs
     lags, unknowns = len(layer.windows), layer.channels * layer.pixels
@@ -179,17 +238,20 @@ def _smallest_forward(layer: AffineLayer, lowest: Float) -> float:
             rows.append(o * positions + position)
             columns.append(c * layer.pixels + pixel)
             entries.append(taps[o, c, lag] * lowest[o, position])
-    matrix = csc_matrix(
-        (np.concatenate(entries), (np.concatenate(rows), np.concatenate(columns))), (channels * positions, unknowns)
-    )
+    places = np.concatenate(rows), np.concatenate(columns)
+    return csc_matrix((np.concatenate(entries), places), (channels * positions, unknowns))
+
+
+def _smallest_forward(layer: AffineLayer, lowest: Float) -> float:
+    """Approximate σ_min(L W); 0 if it looks singular."""
+    from scipy.sparse import identity
+    from scipy.sparse.linalg import splu
+
+    matrix = _forward_matrix(layer, lowest)
     gram = (matrix.T @ matrix).tocsc()
     scale = float(abs(gram).sum(axis=0).max())
-    shifted = gram + csc_matrix((np.full(unknowns, 1e-14 * scale), (np.arange(unknowns), np.arange(unknowns))))
-    factors = splu(shifted)
-    vector = np.random.default_rng(0).standard_normal(unknowns)
-    for _ in range(30):
-        vector = factors.solve(vector / np.linalg.norm(vector))
-    value = 1 / float(np.linalg.norm(vector))
+    factors = splu((gram + 1e-14 * scale * identity(gram.shape[0])).tocsc())
+    value = _inverse_iteration(factors.solve, gram.shape[0])
     return float(np.sqrt(value)) if value > 1e-12 * scale else 0.0
 
 
@@ -236,6 +298,8 @@ def prove(
             if omega is None
             else Injectivity(_upper(1 / ball(omega)), flint.arb(0), {"strategy": "forward", "omega": omega})
         )
+    if proposal.strategy == "joint":
+        return None if lowest is None else _prove_joint(proposal, layer, sensitivity, lowest)
     gradient_map = matrix_of(layer.gradient_map(sensitivity))
     gram = gradient_map.transpose() * gradient_map
     if proposal.complement is None:
@@ -267,6 +331,20 @@ def prove(
         "complement": proposal.complement,
     }
     return Injectivity(alpha, beta, statement)
+
+
+def _prove_joint(proposal: Proposal, layer: AffineLayer, sensitivity: Balls, lowest: Balls) -> Injectivity | None:
+    tau = Fraction(proposal.tau)
+    taps = layer.gradient_map(sensitivity) * ball(tau)
+    border = zeros(layer.channels, len(taps), layer.channels, layer.pixels)
+    for channel in range(layer.channels):
+        border[channel, :, channel] = taps
+    border = border.reshape(-1, layer.channels, layer.pixels)
+    omega = _root(banded_lower_eigenvalue(layer, lowest, proposal.smallest, border))
+    if omega is None:
+        return None
+    beta = _upper(ball(tau) * (1 + ball(2.0**-28)) / ball(omega))
+    return Injectivity(_upper(1 / ball(omega)), beta, {"strategy": "joint", "omega": omega, "tau": tau})
 
 
 def _root(square: float) -> Fraction | None:

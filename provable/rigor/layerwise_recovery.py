@@ -302,8 +302,7 @@ class _Recovery:
         sensitivity = self.sensitivities[place]
         observed = f"{layer.index}/weight" in self.observation.vector
         floats = None if lowest is None else approximate(lowest)
-        possible = list(proposals(layer, approximate(sensitivity) if observed else None, floats))
-        possible.sort(key=lambda proposal: proposal.alpha * error + proposal.beta * known)
+        possible = proposals(layer, approximate(sensitivity) if observed else None, floats, error, known)
         for proposal in possible[:3]:
             found = prove(proposal, layer, sensitivity, lowest, bits)
             if found is not None:
