@@ -12,13 +12,15 @@ LARGEST_DESCRIPTION = 2**24
 """Bytes of JSON text that are read at most."""
 
 
-def load(source: str | Path) -> Architecture:
+def load(source: str | Path, *, external_weights: bool = False) -> Architecture:
     """Load an architecture.
 
     Parameters
     ----------
     source : str or Path
         A name of the zoo, the path of a ``.json`` or ``.onnx`` file, or ``-`` for JSON on standard input.
+    external_weights : bool, optional
+        Whether the weights of an ``.onnx`` file may lie in another file, which is not opened.
 
     Returns
     -------
@@ -33,7 +35,7 @@ def load(source: str | Path) -> Architecture:
     if Path(source).suffix == ".onnx":
         from provable.architectures.readers import from_onnx
 
-        return from_onnx(source)
+        return from_onnx(source, external_weights=external_weights)
     if isinstance(source, str) and source != "-" and Path(source).suffix != ".json" and Path(source).name == source:
         from provable.architectures.zoo import from_zoo
 

@@ -28,6 +28,12 @@ def audit(
     noise: Annotated[
         float | None, typer.Option("--noise", help="Standard deviation of the noise on the gradient.")
     ] = None,
+    external_weights: Annotated[
+        bool,
+        typer.Option(
+            "--external-weights", help="Accept a FILE.onnx whose weights lie in another file, without opening it."
+        ),
+    ] = False,
     seed: SeedOption = 0,
     list_zoo: Annotated[bool, typer.Option("--list", help="Print the architectures that have a name.")] = False,
     as_json: JsonOption = False,
@@ -43,6 +49,8 @@ def audit(
         Number of samples behind the gradient.
     noise : float, optional
         Standard deviation of the noise on the gradient.
+    external_weights : bool
+        Whether the weights of an ONNX file may lie in another file.
     seed : int
         Seed of the witnesses.
     list_zoo : bool
@@ -72,7 +80,13 @@ def audit(
     from provable.leakage import audit as run
 
     with _progress() as tell:
-        result = run(load(architecture), batch_size=batch_size, noise=noise, rng=seed, progress=tell)
+        result = run(
+            load(architecture, external_weights=external_weights),
+            batch_size=batch_size,
+            noise=noise,
+            rng=seed,
+            progress=tell,
+        )
     emit(result.to_json(), as_json=as_json, output=output, show=lambda console: show(result, console))
 
 

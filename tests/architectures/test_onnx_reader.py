@@ -97,7 +97,9 @@ def test_every_file_is_tested() -> None:
 def test_exported_files_are_described(name: str) -> None:
     shape, layers = EXPECTED[name]
     loss = "logistic" if layers[-1] == Linear(1) else "cross_entropy"
-    assert load(MODELS / f"{name}.onnx") == Architecture(name, shape, layers, loss)
+    assert load(MODELS / f"{name}.onnx", external_weights=name.endswith("external")) == Architecture(
+        name, shape, layers, loss
+    )
 
 
 @pytest.mark.parametrize("name", EVALUABLE)
@@ -120,7 +122,7 @@ def test_parameters_have_the_shapes_of_the_description(name: str) -> None:
     assert all(array.dtype == np.float64 for array in numbers.values())
 
 
-def test_weights_in_another_file_are_described_but_never_looked_for(tmp_path: Path) -> None:
+def test_weights_in_another_file_are_described_if_allowed_but_never_looked_for(tmp_path: Path) -> None:
     path = tmp_path / "external.onnx"
     path.write_bytes((MODELS / "residual-dynamo-external.onnx").read_bytes())
     beside = {
@@ -129,9 +131,12 @@ def test_weights_in_another_file_are_described_but_never_looked_for(tmp_path: Pa
         if tensor.data_location
     }
     assert beside == {"residual-dynamo-external.onnx.data"}
-    assert from_onnx(path).parameter_count == from_onnx(MODELS / "residual-dynamo.onnx").parameter_count
-    with pytest.raises(InputError, match=r"external\.onnx: 0/weight: found '0\.weight' in another file"):
-        parameters_from_onnx(path)
+    whole = from_onnx(MODELS / "residual-dynamo.onnx")
+    assert from_onnx(path, external_weights=True).parameter_count == whole.parameter_count
+    for read in (from_onnx, parameters_from_onnx, load):
+        with pytest.raises(InputError, match=r"external\.onnx: found '0\.weight' in another file \(external data\)"):
+            read(path)
+    assert load(path, external_weights=True) == from_onnx(path, external_weights=True)
 
 
 def test_the_loss_is_an_argument() -> None:

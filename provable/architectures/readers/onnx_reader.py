@@ -1,7 +1,8 @@
 """Reading architectures, and parameters, from ONNX files.
 
 Only the structure and the shapes are needed for an architecture; numbers are read where they decide the structure,
-such as the shape that a value is flattened to. Weights may therefore lie in another file, which is never opened.
+such as the shape that a value is flattened to. A model whose weights lie in another file (external data) is refused unless
+that is allowed; the other file is never opened, and the weights have the shapes that the model declares.
 Batch normalisation that an exporter has merged into a convolution is gone from the file, and so it is here. ONNX
 stores no loss: it is an argument.
 """
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from provable.architectures import fields
 from provable.architectures.architecture import Architecture
 from provable.architectures.readers.naming import described
 from provable.architectures.readers.onnx_file import LARGEST_MODEL, parse_onnx
@@ -20,7 +22,13 @@ from provable.architectures.readers.structure import Recognised, recognise
 from provable.errors import InputError, ProvableError
 
 
-def from_onnx(path: str | Path, *, loss: str | None = None, limit_bytes: int = LARGEST_MODEL) -> Architecture:
+def from_onnx(
+    path: str | Path,
+    *,
+    loss: str | None = None,
+    external_weights: bool = False,
+    limit_bytes: int = LARGEST_MODEL,
+) -> Architecture:
     """Read the architecture of an ONNX file.
 
     Parameters
@@ -29,6 +37,8 @@ def from_onnx(path: str | Path, *, loss: str | None = None, limit_bytes: int = L
         The file; its stem becomes the architecture's name. The batch axis may be symbolic, no other may.
     loss : {"squared", "logistic", "cross_entropy"}, optional
         The loss, which is not in the file; by default logistic for one output and cross_entropy for more.
+    external_weights : bool
+        Whether weights may lie in another file, whose numbers are not needed and which is not opened.
     limit_bytes : int
         The largest file accepted.
 
@@ -40,11 +50,12 @@ def from_onnx(path: str | Path, *, loss: str | None = None, limit_bytes: int = L
     Raises
     ------
     InputError
-        If the extra ``[onnx]`` is not installed, or the file is no well-formed ONNX model; the message names the file.
+        If the extra ``[onnx]`` is not installed, or the file is no well-formed ONNX model or not whole; the message names
+        the file.
     UnsupportedError
         If the description cannot express the model; the message names the node, and the attribute if there is one.
     """
-    return _read(path, loss, limit_bytes)[0]
+    return _read(path, loss, limit_bytes, external_weights)[0]
 
 
 def parameters_from_onnx(
@@ -76,7 +87,7 @@ def parameters_from_onnx(
     UnsupportedError
         As for `from_onnx`.
     """
-    architecture, recognised, arrays = _read(path, loss, limit_bytes)
+    architecture, recognised, arrays = _read(path, loss, limit_bytes, external_weights=False)
     try:
         numbers = {
             name: np.asarray(arrays[recognised.parameters[name]].numbers(name), dtype=np.float64)
@@ -87,8 +98,16 @@ def parameters_from_onnx(
     return architecture, numbers
 
 
-def _read(path: str | Path, loss: str | None, limit_bytes: int) -> tuple[Architecture, Recognised, dict[str, Any]]:
+def _read(
+    path: str | Path, loss: str | None, limit_bytes: int, external_weights: bool
+) -> tuple[Architecture, Recognised, dict[str, Any]]:
     model = parse_onnx(path, limit_bytes=limit_bytes)
+    outside = next((tensor.name for tensor in model.graph.initializer if tensor.data_location), None)
+    if outside is not None and not external_weights:
+        raise InputError(
+            f"{path}: found {fields.shown(outside)} in another file (external data), which is never opened; a file that holds "
+            "its weights is accepted, or shapes without numbers if external weights are allowed"
+        )
     from provable.architectures.readers.onnx_graph import read_graph
 
     try:
