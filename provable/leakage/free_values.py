@@ -38,7 +38,7 @@ Polynomials of a degree above 1 are not followed: what comes after them counts a
 
 References
 ----------
-Ax, "On Schanuel's conjectures", Annals of Mathematics 93 (1971), 252-268 (theorem 3).
+Ax, "On Schanuel's conjectures", Annals of Mathematics 93 (1971), 252-268 (the statement for power series).
 """
 
 from __future__ import annotations

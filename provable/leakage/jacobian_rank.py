@@ -27,7 +27,7 @@ import dataclasses
 
 import numpy as np
 
-from provable.architectures import Architecture
+from provable.architectures import Architecture, Linear
 from provable.errors import InputError, UnsupportedError
 from provable.leakage.activation_cells import Cell, find_cell, is_piecewise
 from provable.leakage.balanced_residues import PRIME, Draws, Residues, rank, reduce_in_place, residue
@@ -195,4 +195,7 @@ def _assumptions(architecture: Architecture, cell: Cell | None) -> tuple[str, ..
         )
     if architecture.loss == "squared":
         found.append("a generic label of the squared loss")
+    elif not isinstance(architecture.layers[-1], Linear):  # whose outputs can be renamed and change their signs
+        label = "0 of the cross entropy" if architecture.loss == "cross_entropy" else "1 of the logistic loss"
+        found.append(f"the label {label}")
     return tuple(found)

@@ -231,6 +231,12 @@ def test_values_that_are_not_proved_to_be_free_are_refused(layers, reason):
     assert isinstance(result, JacobianRefusal) and result.reason.startswith(reason) and result.memory is None
 
 
+def test_other_labels_are_covered_if_the_last_layer_can_be_relabelled():
+    last = jacobian_rank(Architecture("net", (1, 4, 4), (Conv2d(2, 3, bias=False), Flatten()), "cross_entropy"))
+    assert last.assumptions == ("the label 0 of the cross entropy",)
+    assert jacobian_rank(images(Conv2d(2, 3), Tanh())).assumptions == ()
+
+
 def test_an_activation_before_the_loss_is_refused_unless_the_loss_is_squared():
     layers = (Linear(4), Tanh(), Linear(3), Tanh())
     refusal = jacobian_rank(Architecture("net", (5,), layers, "cross_entropy"))
