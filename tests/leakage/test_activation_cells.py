@@ -83,9 +83,7 @@ def test_errors_of_values_stay_within_their_bounds(networks, data, seed):
         converted = [BALLS.convert(part) for part in (Parameters(network, parameters), sample)]
         try:
             exact = trace(network, *converted).inputs
-        except ArithmeticUnsupported:  # equal entries, whose maximum balls cannot tell
-            reader.walk(network.layers, "", value, error)
-            assert not reader.certain
+        except ArithmeticUnsupported:  # balls do not order equal entries, even if neither is the greatest
             return
         for index, layer in enumerate(network.layers):
             for entry, middle, bound in zip(

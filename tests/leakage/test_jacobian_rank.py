@@ -87,7 +87,10 @@ def ball_rank(matrix):
 def test_equal_to_the_exact_rank_in_the_same_cell(networks, systems, jacobian, data, seed):
     network = data.draw(networks(PIECEWISE))
     result = witness(network, seed)
-    assert isinstance(result, JacobianRank)
+    if isinstance(result, JacobianRefusal):  # two entries of a window are the same value: no point has one winner
+        assert "rounding leaves open" in result.reason
+        assert any(isinstance(layer, MaxPool2d) for layer in network.layers)
+        return
     parameters, sample = point(network, seed)
     label = np.random.default_rng(seed).standard_normal((1, network.output_size))
     matrix = jacobian(network, *(RATIONAL.convert(part) for part in (parameters, sample, label)))
