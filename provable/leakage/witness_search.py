@@ -127,7 +127,7 @@ def chosen_positions(system: LayerSystem) -> tuple[int, ...]:
         before = unseen[sample, others]
         return system.in_channels * len(fresh) - int((equations(before) - equations(before - losses)).sum())
 
-    gains = np.tile([gain(0, place) for place in range(system.positions)], (system.batch_size, 1))
+    gains = np.tile(_first_gains(system, unseen[0]), (system.batch_size, 1))
     result: list[int] = []
     while len(result) < system.out_channels:
         sample, place = divmod(int(gains.argmax()), system.positions)
@@ -142,6 +142,40 @@ def chosen_positions(system: LayerSystem) -> tuple[int, ...]:
         for other in np.unique(np.concatenate([seen_by[pixel] for pixel in near])).tolist():
             gains[sample, other] = gain(sample, other)
     return tuple(result)
+
+
+def _first_gains(system: LayerSystem, inside: NDArray[np.intp]) -> NDArray[np.intp]:
+    """By how much one position alone changes the estimate of `chosen_positions`, given the sizes of all patches."""
+    height, width = system.output_size
+    sizes = inside.reshape(height, width)
+    shared = []
+    for axis in system.axes:
+        seen = np.zeros((axis.positions, axis.pixels), dtype=np.intp)
+        for lag in range(axis.lags):
+            seen[axis.touched(lag)] = 1
+        shared.append(seen @ seen.T)
+    gains = system.in_channels * sizes
+    down, across = (np.flatnonzero(table.any(axis=0)) for table in map(_diagonals, shared))
+    for drop in np.concatenate([-down[:0:-1], down]).tolist() if len(down) else []:
+        for shift in np.concatenate([-across[:0:-1], across]).tolist() if len(across) else []:
+            rows, columns = (
+                slice(max(0, -step), min(size, size - step)) for step, size in ((drop, height), (shift, width))
+            )
+            others = sizes[max(0, drop) : height + min(0, drop), max(0, shift) : width + min(0, shift)]
+            lost = np.outer(np.diagonal(shared[0], drop), np.diagonal(shared[1], shift))
+            before, after = (np.minimum(system.out_channels, system.in_channels * n) for n in (others, others - lost))
+            gains[rows, columns] -= before - after
+    gains[sizes == 0] = NOTHING
+    return gains.ravel()
+
+
+def _diagonals(table: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The diagonals from the main one upwards, as columns, filled up with zeros."""
+    size = len(table)
+    result = np.zeros((size, size), dtype=np.intp)
+    for offset in range(size):
+        result[: size - offset, offset] = np.diagonal(table, offset)
+    return result
 
 
 def positions_for(system: LayerSystem, wanted: Bools) -> tuple[int, ...]:

@@ -107,6 +107,25 @@ def test_what_the_search_proposes_is_a_point_and_no_more_than_generic(system):
 
 
 @given(systems(channels=6))
+def test_first_position_maximises_the_estimate(system):
+    """The estimate of one known patch, straight from its definition, against the first choice."""
+    table = structured_witness.patch_table(system)
+
+    def estimate(places):
+        known = structured_witness.known_pixels(system, places)
+        left = np.where(table >= 0, ~known[:, table], False).sum(axis=2)
+        equations = np.minimum(system.out_channels, system.in_channels * left).sum()
+        return system.in_channels * int(known.sum()) + int(equations)
+
+    chosen = witness_search.chosen_positions(system)
+    useful = [place for place in range(system.positions) if (table[place] >= 0).any()]
+    assert bool(chosen) == bool(useful)
+    if chosen:
+        best = max(estimate((place,)) for place in useful)
+        assert estimate(chosen[:1]) == best
+
+
+@given(systems(channels=6))
 def test_random_sensitivities_with_groups_stay_below_their_ceiling(system):
     for groups in witness_search.splits(system):
         point = StructuredWitness(groups, None)
