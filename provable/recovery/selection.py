@@ -11,12 +11,12 @@ from provable.architectures import AvgPool2d, Conv2d, Layer, MaxPool2d, Residual
 from provable.architectures.layers import chain_shapes
 from provable.errors import InputError, UnsupportedError
 from provable.observations import Observation
-from provable.recovery import fully_connected, layerwise
+from provable.recovery import fully_connected, hybrid, layerwise
 from provable.recovery.certification import certified
 from provable.recovery.method import Method
 from provable.recovery.result import Recovery
 
-METHODS: tuple[Method, ...] = (fully_connected.METHOD, layerwise.METHOD)
+METHODS: tuple[Method, ...] = (fully_connected.METHOD, layerwise.METHOD, hybrid.METHOD)
 """All algorithms, the best informed first: `recover` takes the first one that supports an observation."""
 
 LARGEST_ACTIVATION = 2**28

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse
@@ -143,7 +144,18 @@ class _State:
         )
 
 
-def descend(observation: Observation, anchor: Anchor, *, patience: float = PATIENCE) -> Descent:
+Correction = Callable[[int, Solution, System], Float]
+"""``correct(index, solution, system)`` gives what is to be taken for a layer's input, an array of any shape."""
+
+
+def descend(
+    observation: Observation,
+    anchor: Anchor,
+    *,
+    patience: float = PATIENCE,
+    joint: bool = True,
+    correct: Correction | None = None,
+) -> Descent:
     """Run the recursion from an anchor to the sample.
 
     Parameters
@@ -154,6 +166,10 @@ def descend(observation: Observation, anchor: Anchor, *, patience: float = PATIE
         The known layer.
     patience : float
         Give up at a layer whose relative misfit is larger.
+    joint : bool
+        Whether a deficient layer may be solved together with the one in front.
+    correct : callable, optional
+        Applied to the solution of every convolution and pooling; what it gives is taken for the layer's input.
 
     Returns
     -------
@@ -173,6 +189,7 @@ def descend(observation: Observation, anchor: Anchor, *, patience: float = PATIE
         elif (
             isinstance(layer, Conv2d | Linear)
             and opening is not None
+            and joint
             and (together := _solved_together(observation, index, shape, state, opening))
         ):
             state, step = together
@@ -190,7 +207,7 @@ def descend(observation: Observation, anchor: Anchor, *, patience: float = PATIE
                 np.abs(inverse.slopes) * state.slopes,
             )
         else:
-            state, step, opening = _solved_layer(observation, index, shape, state, is_first=index <= first)
+            state, step, opening = _solved_layer(observation, index, shape, state, index <= first, correct)
             steps.append(step)
             if not (np.all(np.isfinite(state.values)) and step.misfit <= patience):
                 return Descent(anchor, None, tuple(steps), states)
@@ -203,7 +220,7 @@ def _solved(layer: Layer) -> bool:
 
 
 def _solved_layer(
-    observation: Observation, index: int, shape: Shape, state: _State, *, is_first: bool
+    observation: Observation, index: int, shape: Shape, state: _State, is_first: bool, correct: Correction | None
 ) -> tuple[_State, Step, Opening | None]:
     layer = observation.architecture.layers[index]
     weight = observation.parameters.get(f"{index}/weight")
@@ -217,7 +234,10 @@ def _solved_layer(
         solution, equations = _linear(weight, gradient, values, state), weight.size + len(weight)
     else:
         system = _system(layer, weight, gradient, shape, dataclasses.replace(state, values=values))
-        solution, equations = solve(system, null_space=not is_first), system.equations
+        solution, equations = solve(system, null_space=not is_first and correct is None), system.equations
+        if correct is not None:
+            guess = correct(index, solution, system).ravel()
+            solution = dataclasses.replace(solution, values=guess, determined=np.ones(guess.shape, dtype=np.bool_))
     found = solution.values.reshape(shape)
     below = pull_back(layer, str(index), observation.parameters, found[None], state.gradient[None])[0]
     # Undetermined entries without a gradient do not matter further down, whatever they are.
