@@ -192,7 +192,7 @@ class _Reader:
         if isinstance(layer, ReLU | LeakyReLU | ELU):
             self.certain = bool(((np.abs(value) > error) | (error == 0)).all())
             self.positive[path] = value[0] > 0
-        if isinstance(layer, ReLU):
+        if _is_flat_on_the_left(layer):
             return result, np.where(value > 0, error, 0.0)
         size = np.abs(value) + error
         rounding = _ROUNDING * np.abs(result) if isinstance(layer, LeakyReLU) else _FUNCTION * _magnitude(layer, size)
@@ -211,6 +211,12 @@ class _Reader:
         self.certain = bool((~rivals | (high < best) | zero).all())
         self.winners[path] = places[0]
         return gather(patches(value, *sizes), places), gather(patches(error, *sizes), places)
+
+
+def _is_flat_on_the_left(layer: Activation) -> bool:
+    if isinstance(layer, LeakyReLU | ELU):
+        return (layer.negative_slope if isinstance(layer, LeakyReLU) else layer.alpha) == 0
+    return isinstance(layer, ReLU)
 
 
 def _magnitude(layer: Activation, size: Float) -> Float:

@@ -25,6 +25,15 @@ forms is zero.
    and u_j = log(1 + exp ℓ_j) have no rational combination that is constant, because the exp ℓ_j are independent; by Ax's
    theorem the transcendence degree of all ℓ_j, u_j, exp ℓ_j and exp u_j = 1 + exp ℓ_j is at least 2m + dim span ℓ_j, so u_j
    and exp ℓ_j are 2m independent functions over the parameters. SiLU is ℓ times the logistic function.
+   For erf and GELU, let also no rational combination of the ℓ_j² be constant. Then the g_j = exp(-ℓ_j²) are independent like
+   the exponentials above. If the erf ℓ_j were dependent over K, the rational functions of the parameters and all g_j, then
+   f = Σ c_j erf ℓ_j would be in K for some constants that are not all zero (Ostrowski). A derivation multiplies each monomial
+   in the g_j by a rational function, so the coefficient a of g_j in an expansion of f into such monomials fulfils
+   a' - 2 ℓ_j a = 2 c_j/√π along a direction with ℓ_j' = 1. A pole of a would be worse in a', and a polynomial a ≠ 0 makes
+   2 ℓ_j a the term of highest degree, of at least 1: so c_j = 0. Hence the erf ℓ_j and g_j are 2m independent functions.
+   Squares: those of the input and of values made by tanh, sigmoid, softplus, SiLU, erf and GELU are independent because the
+   values are. A convolution passes it on, since the quadratic part of Σ n_{o,p} <W_o, patch_p>² in W_o is zero only if
+   Σ_p n_{o,p} x(c, p + lag)² = 0; a linear layer has it; so do ELU and the operations of 5 and 6, means excepted.
 5. Values so made are independent, and so are they plus, or times, what they do not depend on. The same for a sum of the
    branches of a residual block if one of them ends in values that are fresh, or so made, inside of it. If both branches
    have layers, what enters them does not count as fresh, because two activations could meet the same forms.
@@ -38,6 +47,7 @@ Polynomials of a degree above 1 are not followed: what comes after them counts a
 
 References
 ----------
+Ostrowski, "Sur les relations algébriques entre les intégrales indéfinies", Acta Mathematica 78 (1946), 315-318.
 Ax, "On Schanuel's conjectures", Annals of Mathematics 93 (1971), 252-268 (the statement for power series).
 """
 
@@ -79,6 +89,7 @@ class _Signal:
     alive: NDArray[np.bool_]  # in the shape of the signal: not identically zero, and covered by the other two
     independent: bool
     fresh: bool
+    squares: bool = True  # no rational combination of the squares is constant
     is_new: bool = True  # made so since the last residual block began
 
     @property
@@ -130,7 +141,7 @@ def _step(layer: Layer, path: str, signal: _Signal, cell: Cell | None) -> _Signa
             whole = bool(alive.all()) and layer.padding == (0, 0)
             shape = layer.output_shape(alive.shape)
             kept = signal.independent and whole
-            return _Signal(np.full(shape, kept), kept, signal.fresh and whole, signal.is_new)
+            return _Signal(np.full(shape, kept), kept, signal.fresh and whole, False, signal.is_new)
         case MaxPool2d():
             assert cell is not None
             winners = _winning_pixels(layer, alive.shape, cell.winners[path])
@@ -138,7 +149,7 @@ def _step(layer: Layer, path: str, signal: _Signal, cell: Cell | None) -> _Signa
             different = all(len(np.unique(row)) == len(row) for row in winners)
             shape = layer.output_shape(alive.shape)
             kept, fresh = signal.independent and different, signal.fresh and different
-            return _Signal(chosen.reshape(shape), kept, fresh, signal.is_new)
+            return _Signal(chosen.reshape(shape), kept, fresh, signal.squares and different, signal.is_new)
         case Residual():
             # an activation on either branch would make two transcendental functions of the same forms
             entry = dataclasses.replace(signal, fresh=signal.fresh and not layer.shortcut, is_new=False)
@@ -146,7 +157,8 @@ def _step(layer: Layer, path: str, signal: _Signal, cell: Cell | None) -> _Signa
             branches.append(_walk(layer.shortcut, f"{path}.shortcut.", entry, cell))
             new = [branch for branch in branches if branch.is_new and branch.independent and branch.alive.all()]
             alive = np.full(branches[0].alive.shape, bool(new))
-            return _Signal(alive, bool(new), any(branch.fresh for branch in new), bool(new))
+            squares = bool(new) and all(branch.squares for branch in new)
+            return _Signal(alive, bool(new), any(branch.fresh for branch in new), squares, bool(new))
         case Activation():
             return _activate(layer, path, signal, cell)
     return signal  # a normalisation
@@ -162,8 +174,8 @@ def _convolve(layer: Conv2d, signal: _Signal) -> _Signal:
         sees[positions] |= visible[pixels]
     alive = np.broadcast_to(sees.reshape(shape[1:]), shape)
     if layer.bias and not sees.all():  # one value in several places: neither zero nor independent
-        return _Signal(np.ones(shape, dtype=np.bool_), independent=False, fresh=False)
-    return _Signal(alive, signal.independent, signal.independent)
+        return _Signal(np.ones(shape, dtype=np.bool_), independent=False, fresh=False, squares=False)
+    return _Signal(alive, signal.independent, signal.independent, signal.squares)
 
 
 def _winning_pixels(layer: MaxPool2d, shape: Shape, winners: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -183,18 +195,13 @@ def _activate(layer: Activation, path: str, signal: _Signal, cell: Cell | None) 
             if degree == 1 and (layer.coefficients[0] == 0 or signal.alive.all()):
                 return signal
             some = np.full(signal.alive.shape, degree > 0) & signal.alive
-            return _Signal(some, independent=False, fresh=False)
+            return _Signal(some, independent=False, fresh=False, squares=False)
         case LeakyReLU() | ReLU():
             if isinstance(layer, LeakyReLU) and layer.negative_slope:
                 return signal
             assert cell is not None
             positive = cell.positive[path].reshape(signal.alive.shape)
             return dataclasses.replace(signal, alive=signal.alive & positive)
-        case Erf() | GELU():
-            raise UnsupportedError(
-                f"layer {path} ({layer.type}): independence of its values is not proved here; tanh, sigmoid, softplus, silu, "
-                "elu, (leaky) relu, identity and polynomials are accepted"
-            )
     if isinstance(layer, ELU) and layer.alpha == 0:
         assert cell is not None
         return dataclasses.replace(signal, alive=signal.alive & cell.positive[path].reshape(signal.alive.shape))
@@ -203,4 +210,8 @@ def _activate(layer: Activation, path: str, signal: _Signal, cell: Cell | None) 
             f"layer {path} ({layer.type}): its values are not proved to be free, for which inputs that a convolution or a "
             "linear layer makes directly, none of them identically zero, are accepted"
         )
-    return _Signal(signal.alive, independent=True, fresh=False)
+    if isinstance(layer, Erf | GELU) and not signal.squares:
+        raise UnsupportedError(
+            f"layer {path} ({layer.type}): its values are not proved to be free behind a mean over windows and a convolution"
+        )
+    return _Signal(signal.alive, True, False, signal.squares or not isinstance(layer, ELU))

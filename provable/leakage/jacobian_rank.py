@@ -6,9 +6,10 @@ along the change w of the parameters, so one pass forward and back with tangents
 
 Polynomial form. Values, slopes and curvatures of the activations are polynomials in the pre-activation z and in values t
 that are transcendental: t = tanh z has the slope 1 - t² and the curvature -2t (1 - t²); t = 1/(1 + exp(-z)) has t (1 - t)
-and t (1 - t) (1 - 2t); softplus has the slope t and SiLU the value z t with the same t; ELU has α exp z. The loss adds
-softmax probabilities or the logistic function of the output. So the rows are polynomials with rational coefficients,
-whose denominators the prime does not divide, in parameters, input, label, w and the values t.
+and t (1 - t) (1 - 2t); softplus has the slope t and SiLU the value z t with the same t; ELU has α exp z; erf and GELU the
+normal distribution and its density, whose derivative is -z times itself up to scaling. The loss adds softmax probabilities
+or the logistic function of the output. So the rows are polynomials with rational coefficients, whose denominators the
+prime does not divide, in parameters, input, label, w and the values t.
 
 Proof of the bound. A minor that is not zero modulo p at one point, *with arbitrary residues in place of the values t*, is
 not the zero polynomial. If the values t are algebraically independent of all else (`provable.leakage.free_values` proves it
@@ -122,9 +123,12 @@ def jacobian_rank(
             raise InputError(f"{name}: found {str(value)[:40]!r}; a nonnegative integer is accepted")
     unknowns = architecture.input_size
     rows = min(unknowns, architecture.parameter_count, unknowns if target is None else int(target))
-    matrix = 16 * rows * unknowns
+    matrix = 16 * rows * unknowns + 32 * architecture.parameter_count
     if matrix > LARGEST_MEMORY:
-        return JacobianRefusal(f"{rows} rows of {unknowns} derivatives need {matrix} bytes", matrix)
+        reason = (
+            f"{rows} rows of {unknowns} derivatives and {architecture.parameter_count} parameters need {matrix} bytes"
+        )
+        return JacobianRefusal(reason, matrix)
     plan = step_of(architecture.layers, architecture.input_shape, Draws(int(seed)), None)
     chunk = max(1, min(_WIDEST_CHUNK, rows, _CHUNK_MEMORY // _bytes_per_direction(plan)))
     memory = matrix + chunk * _bytes_per_direction(plan)

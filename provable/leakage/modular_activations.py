@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from provable.architectures import ELU, Activation, Identity, LeakyReLU, Polynomial, ReLU, SiLU
-from provable.architectures.layers import Sigmoid, Softplus, Tanh
+from provable.architectures import ELU, GELU, Activation, Identity, LeakyReLU, Polynomial, ReLU, SiLU
+from provable.architectures.layers import Erf, Sigmoid, Softplus, Tanh
 from provable.errors import UnsupportedError
 from provable.leakage.balanced_residues import Draws, Residues, reduce_in_place, residue
 from provable.leakage.modular_step import Step, Tangents
@@ -19,7 +19,7 @@ class ActivationStep(Step):
     Parameters
     ----------
     layer : Activation
-        The activation; erf and GELU are not accepted.
+        The activation.
     size : int
         Number of units.
     draws : Draws
@@ -32,7 +32,7 @@ class ActivationStep(Step):
         self.layer = layer
         self.free = draws.residues(size)
         self.positive = np.zeros(size, dtype=np.bool_) if positive is None else positive.reshape(-1)
-        self.extra = draws.residues(size) if isinstance(layer, Softplus) else None
+        self.extra = draws.residues(size) if isinstance(layer, Softplus | Erf | GELU) else None
 
     def forward(self, values: Residues) -> Residues:
         result, self.first, self.second = self._jet(values)
@@ -59,6 +59,16 @@ class ActivationStep(Step):
             case Softplus():
                 assert self.extra is not None
                 return self.extra, t, times(t, 1 - t)
+            case Erf():
+                assert self.extra is not None
+                return self.extra, t, times(-2 * t, values)
+            case GELU():
+                assert self.extra is not None
+                return (
+                    times(values, self.extra),
+                    reduce_in_place(self.extra + values * t),
+                    times(t, reduce_in_place(2 - values * values)),
+                )
             case SiLU():
                 slope = times(t, 1 - t)
                 bend = times(times(values, slope), 1 - 2 * t)

@@ -112,9 +112,10 @@ def test_a_point_on_a_kink_is_not_accepted(monkeypatch):
     assert find_cell(network) is None, "x_1 - x_2 = 0, up to rounding"
 
 
-def test_zeros_that_stay_zero_have_no_side():
+@pytest.mark.parametrize("activation", [ReLU(), LeakyReLU(0.0), ELU(0.0)])
+def test_zeros_that_stay_zero_have_no_side(activation):
     """A kernel that sees only padding somewhere: its outputs are zero for all weights."""
-    layers = (Conv2d(2, 1, padding=1, bias=False), ReLU(), MaxPool2d(2), Flatten(), Linear(2))
+    layers = (Conv2d(2, 1, padding=1, bias=False), activation, MaxPool2d(2), Flatten(), Linear(2))
     cell = find_cell(Architecture("net", (1, 3, 3), layers, "cross_entropy"))
     assert cell is not None
     border = np.ones((5, 5), dtype=bool)
