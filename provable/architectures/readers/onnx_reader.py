@@ -105,7 +105,7 @@ def _read(
     outside = next((tensor.name for tensor in model.graph.initializer if tensor.data_location), None)
     if outside is not None and not external_weights:
         raise InputError(
-            f"{path}: found {fields.shown(outside)} in another file (external data), which is never opened; a file that holds "
+            f"{path}: found {fields.shown(outside)} in another file (external data), which is not opened; a file that holds "
             "its weights is accepted, or shapes without numbers if external weights are allowed"
         )
     from provable.architectures.readers.onnx_graph import read_graph
