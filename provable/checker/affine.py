@@ -60,6 +60,23 @@ class Affine:
         """Number of positions of the output."""
         return len(self.windows[0])
 
+    def unseen(self, dead: list[int]) -> list[int]:
+        """Find what the windows at all positions but some do not see.
+
+        Parameters
+        ----------
+        dead : list of int
+            Positions that do not count.
+
+        Returns
+        -------
+        list of int
+            Pixels, in order.
+        """
+        gone = set(dead)
+        seen = {pixel for line in self.windows for place, pixel in enumerate(line) if place not in gone}
+        return [pixel for pixel in range(self.pixels) if pixel not in seen]
+
     @property
     def inputs(self) -> int:
         """Number of entries of the input."""
@@ -322,6 +339,28 @@ def _affine(archive: Archive, index: int, layer: Layer, shape: Shape, following:
         for j in range(min(stride[1], kernel[1]))
     ]
     return Affine(index, weight, bias, (shape[0], following[0]), math.prod(extents), windows, phases, extents[1])
+
+
+def unseen_pixels(layers: list[Affine]) -> list[list[int]]:
+    """Find the pixels on which nothing depends, layer by layer.
+
+    Parameters
+    ----------
+    layers : list of Affine
+        A chain.
+
+    Returns
+    -------
+    list of list of int
+        For every layer the pixels of its input that no window sees but those at positions that are unseen in their turn.
+    """
+    found: list[list[int]] = []
+    dead: list[int] = []
+    for layer, before in zip(reversed(layers), [*reversed(layers[:-1]), None], strict=True):
+        found.append(layer.unseen(dead))
+        # a linear layer sees every pixel of what was flattened
+        dead = found[-1] if before is not None and before.channels[1] == layer.channels[0] else []
+    return found[::-1]
 
 
 def norm_of_columns(columns: list[list[arb]]) -> arb:

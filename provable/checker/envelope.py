@@ -31,6 +31,7 @@ from provable.checker.definiteness import Rows, positive_definite
 from provable.checker.verdict import Undecided
 
 _STEP = 96
+_BORDERED_STEP = 48  # pivots of both signs cost more bits
 _CORNER_STEP = 32
 
 _SLACK = arb(2) ** -30
@@ -70,7 +71,7 @@ def smallest_eigenvalue_exceeds(rows: Rows, first: list[int], level: arb, border
     )
     start = 0
     while start < len(rows):
-        stop = min(start + _STEP, len(rows))
+        stop = min(start + (_STEP if border is None else _BORDERED_STEP), len(rows))
         reached = max(stop, bisect_left(first, stop))
         for row in range(start + len(front), reached):
             front.append([arb(0)] * (first[row] - start) + rows[row][: row + 1 - first[row]])

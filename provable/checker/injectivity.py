@@ -1,6 +1,9 @@
 r"""How strongly a layer's equations determine its input: ‖Δ‖ ≤ α·w + β·k for all Δ with ‖L W Δ‖ ≤ w and ‖K Δ‖ ≤ k.
 
-W is the layer as a linear map, L a positive diagonal matrix, and K Δ applies K̃ to every channel of Δ (`affine`). The
+Unseen pixels, on which nothing depends, have no part in this: Δ is zero there, and the matrices below get any
+diagonal entries there that are large enough, which changes nothing for such Δ.
+
+W is the layer as a linear map, L a nonnegative diagonal matrix, and K Δ applies K̃ to every channel of Δ (`affine`). The
 certificate says by which of three proofs.
 
 ``gradient``
@@ -13,7 +16,7 @@ certificate says by which of three proofs.
 ``gradient-then-forward``
     With any matrix N (pixels × q), H = K̃ᵀK̃ + N Nᵀ and kappa² ≤ λ_min(H), let T = H⁻¹K̃ᵀ and N' = H⁻¹N. Then T K̃ + N' Nᵀ = I,
     so channelwise Δ = T K Δ + N' y with y = Nᵀ Δ. From K̃ᵀK̃ ≤ H follows ‖T‖² = ‖H⁻¹K̃ᵀK̃H⁻¹‖ ≤ ‖H⁻¹‖ ≤ 1/kappa², and with
-    omega² ≤ λ_min((I ⊗ N')ᵀ WᵀW (I ⊗ N')) and l the smallest entry of L,
+    omega² ≤ λ_min((I ⊗ N')ᵀ WᵀW (I ⊗ N')) and l > 0 the smallest entry of L,
 
     .. math:: \|y\| \le (\|W\Delta\| + \|W\| k/\kappa)/\omega, \qquad
               \|\Delta\| \le k/\kappa + \|N'\|\,(w/l + \|W\| k/\kappa)/\omega.
@@ -78,7 +81,9 @@ class Proof:
             documents.rational_rows(document["complement"], "complement") if "complement" in document else []
         )
 
-    def factors(self, affine: Affine, sensitivity: list[arb], lowest: list[arb] | None) -> tuple[arb, arb]:
+    def factors(
+        self, affine: Affine, sensitivity: list[arb], lowest: list[arb] | None, unseen: list[int]
+    ) -> tuple[arb, arb]:
         """Prove α and β.
 
         Parameters
@@ -88,7 +93,9 @@ class Proof:
         sensitivity : list of arb
             D.
         lowest : list of arb or None
-            The diagonal of L, exact and positive; None if nothing is known about W Δ.
+            The diagonal of L, exact and nonnegative; None if nothing is known about W Δ.
+        unseen : list of int
+            Pixels at which Δ is zero.
 
         Returns
         -------
@@ -103,17 +110,20 @@ class Proof:
         if self.strategy != "gradient" and lowest is None:
             raise Invalid("the output of the last layer is not known, so only its gradient determines its input")
         if self.strategy in ("forward", "joint"):
-            return self._banded(affine, sensitivity, lowest or [])
+            return self._banded(affine, sensitivity, lowest or [], unseen)
         if affine.pixels > _MOST_PIXELS:
             raise Invalid(f"layer {affine.index} has more than {_MOST_PIXELS} pixels, the most that are checked")
         gradient_map = affine.gradient_map(sensitivity)
-        gram = gradient_map.transpose() * gradient_map
+        entries = (gradient_map.transpose() * gradient_map).entries()
+        for pixel in unseen:
+            entries[pixel * (affine.pixels + 1)] += exact(2 * self.numbers["kappa"] ** 2)
+        gram = arb_mat(affine.pixels, affine.pixels, entries)
         if self.strategy == "gradient-then-forward":
             return self._both(affine, gram, lowest or [])
         self._prove(gram, "kappa", affine)
         return arb(0), _inverse(self.numbers["kappa"])
 
-    def _banded(self, affine: Affine, sensitivity: list[arb], lowest: list[arb]) -> tuple[arb, arb]:
+    def _banded(self, affine: Affine, sensitivity: list[arb], lowest: list[arb], unseen: list[int]) -> tuple[arb, arb]:
         if affine.inputs > _MOST_UNKNOWNS:
             raise Invalid(f"layer {affine.index} has more than {_MOST_UNKNOWNS} inputs, the most that are checked")
         rows, first = forward_gram(affine, lowest)
@@ -126,6 +136,11 @@ class Proof:
                 )
             border = [[tau * entry for entry in line] for line in gradient_rows(affine, sensitivity)]
             beta = (tau * _inverse(omega) * (1 + arb(2) ** -29)).abs_upper()
+        block = affine.channels[0] * affine.columns
+        for pixel in unseen:
+            for channel in range(affine.channels[0]):
+                place = (pixel // affine.columns) * block + channel * affine.columns + pixel % affine.columns
+                rows[place][-1] += exact(2 * omega * omega)
         if not smallest_eigenvalue_exceeds(rows, first, exact(omega * omega), border):
             raise Invalid(f"omega of layer {affine.index} is not proved to be a lower bound")
         return _inverse(omega), beta
@@ -143,6 +158,8 @@ class Proof:
         least = lowest[0]
         for entry in lowest:
             least = entry if entry < least else least
+        if not least > 0:
+            raise Invalid(f"an output of layer {affine.index} is unknown, so all of them together prove nothing")
         return (reach / least).abs_upper(), (kappa * (1 + reach * affine.norm())).abs_upper()
 
     def _prove(self, matrix: arb_mat, key: str, affine: Affine) -> None:

@@ -27,7 +27,14 @@ B_j)x̂_j and let ω_j be the largest number of windows that see one pixel; then
           k = \delta + \|J_j\|\gamma + u_j\|P(\hat x_j)\|_F.
 
 With ‖Δ‖ ≤ α‖LWΔ‖ + β‖KΔ‖ (`injectivity`): ‖Δ‖ ≤ (α e_{j+1} + β k)/(1 - β t_j √ω_j), if the denominator is positive.
-Nothing was assumed about the distance of x from x̂. The bound of layer 1 is at most ``rho``.
+Nothing was assumed about the distance of x from x̂.
+
+*Unseen pixels* of layer j, which no window sees but those at positions unseen by layer j + 1, are left out of Δ and of
+e_j. Their z_{j-1} are then unknown, which is a zero in L, but W_jᵀD_j vanishes there for all x, and so do D_{j-1} and
+R_{j-1}, so that nothing is needed of their slopes. In layer 1 they are the ``free_inputs``, on which neither outputs
+nor gradients depend.
+
+ The bound of layer 1 is at most ``rho``.
 """
 
 from __future__ import annotations
@@ -39,7 +46,7 @@ from typing import Any
 from flint import arb, arb_mat, ctx
 
 from provable.checker import documents
-from provable.checker.affine import Affine, Step, chain, combination, norm_of_columns
+from provable.checker.affine import Affine, Step, chain, combination, norm_of_columns, unseen_pixels
 from provable.checker.archive import Archive, Numbers
 from provable.checker.bounds import exact, length
 from provable.checker.injectivity import Proof
@@ -48,8 +55,10 @@ from provable.checker.verdict import Invalid, Undecided
 
 _PRECISIONS = (128, 256, 512)
 
+_UNKNOWN = Entry(arb(0), arb(0), arb(0), arb(0))
+
 _NUMBERS = ("eta", "residual", "rho", "coefficient_rho")
-_REQUIRED = {"points", "coefficients", "pieces", "determined_by", "layers", *_NUMBERS}
+_REQUIRED = {"points", "coefficients", "pieces", "determined_by", "free_inputs", "layers", *_NUMBERS}
 _LOGISTIC = {"label", "branch", "margins"}
 
 
@@ -60,7 +69,7 @@ def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
     ----------
     data : dict
         ``points`` (1, d), ``coefficients`` (1, C), ``pieces``, ``eta``, ``residual``, ``rho``, ``coefficient_rho``,
-        ``determined_by``, ``layers``, and for the logistic loss ``label``, ``branch`` and ``margins``.
+        ``determined_by``, ``free_inputs``, ``layers``, and for the logistic loss ``label``, ``branch`` and ``margins``.
     subject : str
         SHA-256 of the observation file.
     observation : bytes or None
@@ -97,7 +106,8 @@ def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
             except Undecided:
                 continue
             branch = f" with margin on the branch {data['branch']}" if logistic and data["branch"] != "any" else ""
-            return f"every input{branch} that explains the observation within eta lies within rho of the point"
+            where = "" if data["free_inputs"] == 0 else ", but for inputs that nothing depends on"
+            return f"every input{branch} that explains the observation within eta lies within rho of the point{where}"
     raise Invalid("the claim could not be decided with balls of 512 bits")
 
 
@@ -132,6 +142,10 @@ class _Problem:
                 raise Invalid(
                     f"the weight gradient of layer {proof.layer} is used, and it is no piece that was observed"
                 )
+        self.unseen = unseen_pixels(self.affine)
+        free = len(self.unseen[0]) * self.affine[0].channels[0]
+        if documents.natural(data["free_inputs"], "free_inputs") != free:
+            raise Invalid(f"free_inputs is not {free}, the number of inputs on which nothing depends")
         if self.proofs[0].error > numbers["rho"]:
             raise Invalid("rho is less than the error of the first layer")
         last = self.affine[-1]
@@ -189,7 +203,7 @@ class _Problem:
             affine, proof = self.affine[place], self.proofs[place]
             following = self.proofs[place + 1].error if place + 1 < len(self.proofs) else Fraction(0)
             lowest = None if entries is None else [part.lowest for part in entries]
-            alpha, beta = proof.factors(affine, sensitivities[place], lowest)
+            alpha, beta = proof.factors(affine, sensitivities[place], lowest, self.unseen[place])
             drift = norm_of_columns(columns) * gamma + twist
             images = [affine.gradient(column, patches[place]) for column in columns]
             known = delta + norm_of_columns(images) * gamma + twist * length(patches[place].entries())
@@ -206,6 +220,8 @@ class _Problem:
                 entries = [
                     entry(step, z, x, slope, error.abs_upper()) for z, x, slope in zip(*stages[place - 1], strict=True)
                 ]
+                for pixel in self.unseen[place]:
+                    entries[pixel :: affine.pixels] = [_UNKNOWN] * affine.channels[0]
                 twist = _turned(entries, affine, heads, coefficients, error.abs_upper(), gamma, twist)
 
     def _forward(self) -> tuple[list[tuple[list[arb], list[arb], list[arb]]], list[list[arb]]]:

@@ -166,6 +166,7 @@ _REQUIRED: dict[str, dict[str, Field]] = {
         "rho": _nonnegative,
         "coefficient_rho": _nonnegative,
         "determined_by": _one_of("bias", "logistic"),
+        "free_inputs": _natural,
         "layers": _list(_layer_proof),
     },
     "generic-rank-lower-bound": {**_LAYER, "rank": _natural},

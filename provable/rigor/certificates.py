@@ -10,14 +10,16 @@ isolated-recovery
     entries of points and coefficients together) of the stated ẑ, ‖F(z) - F(ẑ)‖ ≥ ``sigma``·‖z - ẑ‖; and
     ‖F(ẑ) - v‖ ≤ ``residual``. Hence every measure in that ball that explains v within ``eta`` lies within ``rho`` of ẑ.
 layerwise-recovery
-    Subject: SHA-256 of the observation file's bytes. Its network is a chain of convolutions and linear layers with strictly
-    increasing activations in between. With F(x, c) the pieces of c·∇_θ f(x) named in ``pieces`` and v the same pieces of the
-    observation, ‖F(x̂, ĉ) - v‖ ≤ ``residual`` for the one stated point x̂ and coefficient ĉ; and *every* input x, near or far,
-    with ‖F(x, c) - v‖ ≤ ``eta`` has ‖x - x̂‖ ≤ ``rho`` and ‖c - ĉ‖ ≤ ``coefficient_rho``: for every real c, if
-    ``determined_by`` is ``"bias"``; and if it is ``"logistic"``, for c = -y/(1 + exp(y f(x))) with y = ``label`` and, if
-    ``branch`` is ``"low"`` or ``"high"``, all x with y f(x) ≤ μ* or ≥ μ*, the zero μ* = 1.278… of (μ - 1)e^μ = 1. (Where a
-    leaky ReLU has no derivative, any number between its slopes may stand for it.) ``layers`` and ``margins`` carry the
-    proof: an error bound for every layer's input, and how it follows.
+    Subject: SHA-256 of the observation file's bytes. Its network is a chain of convolutions and linear layers with
+    strictly increasing activations in between. With F(x, c) the pieces of c·∇_θ f(x) named in ``pieces`` and v the
+    same pieces of the observation, ‖F(x̂, ĉ) - v‖ ≤ ``residual`` for the one stated point x̂ and coefficient ĉ; and
+    *every* input x, near or far, with ‖F(x, c) - v‖ ≤ ``eta`` has ‖x - x̂‖ ≤ ``rho`` and ‖c - ĉ‖ ≤
+    ``coefficient_rho``: for every real c, if ``determined_by`` is ``"bias"``; and if it is ``"logistic"``, for c =
+    -y/(1 + exp(y f(x))) with y = ``label`` and, if ``branch`` is ``"low"`` or ``"high"``, all x with y f(x) ≤ μ* or ≥
+    μ*, the zero μ* = 1.278… of (μ - 1)e^μ = 1. (Where a leaky ReLU has no derivative, any number between its slopes
+    may stand for it.) ``free_inputs`` is the number of inputs on which no output and no gradient depends, for no
+    window sees them; ‖x - x̂‖ leaves them out. ``layers`` and ``margins`` carry the proof: an error bound for every
+    layer's input, and how it follows.
 generic-rank-lower-bound
     Subject: SHA-256 of the architecture's canonical JSON. The layer system U(w, D) = [W(w); K(D)] of the layer, with
     weights w and output sensitivities D free, has rank at least ``rank`` for all real (w, D) outside the zero set of one

@@ -35,7 +35,7 @@ _SLACK = 2.0**-30
 
 
 def banded_lower_eigenvalue(layer: AffineLayer, lowest: Balls, estimate: float, border: Balls | None = None) -> float:
-    """Prove a lower bound of the smallest eigenvalue of WᵀL²W, or of WᵀL²W + (1 + 2⁻²⁹)BᵀB, for a convolution W.
+    """Prove a lower bound of the smallest eigenvalue of WᵀL²W, or of WᵀL²W + (1 + 2⁻²⁹)BᵀB, on the pixels that W sees.
 
     Parameters
     ----------
@@ -117,6 +117,10 @@ def _bands(layer: AffineLayer, lowest: Balls) -> list[Balls]:
             chosen, below = np.flatnonzero(row == value), np.flatnonzero(row >= value)
             target = np.ix_((row[below] - value) * block + place[below], place[chosen])
             bands[value][target] = bands[value][target] + product[np.ix_(below, chosen)]
+    largest = max((entry for band in bands for entry in np.diag(band[:block]).tolist()), key=float)
+    for pixel in layer.unseen.tolist():
+        place = offset[:, 0] + pixel % columns
+        bands[pixel // columns][place, place] = largest
     return bands
 
 

@@ -97,6 +97,8 @@ class AffineLayer:
         Extents of the input; `columns` is its width.
     stride, kernel : tuple of two int
         Of the convolution.
+    unseen : ndarray of int
+        Pixels on which nothing depends: no window sees them, but at positions that are unseen by the next layer.
     """
 
     index: int
@@ -108,6 +110,7 @@ class AffineLayer:
     columns: int
     stride: tuple[int, int]
     kernel: tuple[int, int]
+    unseen: NDArray[np.intp]
 
     @property
     def outputs(self) -> tuple[int, int]:
@@ -261,6 +264,14 @@ def layers_in_turn(architecture: Architecture, parameters: Parameters) -> tuple[
             )
     if not affine or len(activations) != len(affine) - 1 or affine[-1].pixels != 1:
         raise UnsupportedError("the last layer: a linear one is accepted")
+    dead = np.zeros(0, dtype=np.intp)
+    for place in range(len(affine) - 1, -1, -1):
+        found = affine[place]
+        live = np.setdiff1d(np.arange(found.windows.shape[1]), dead)
+        unseen = np.setdiff1d(np.arange(found.pixels), found.windows[:, live])
+        affine[place] = dataclasses.replace(found, unseen=unseen)
+        # what is flattened is seen as a whole
+        dead = unseen if place and affine[place - 1].outputs[0] == found.channels else dead[:0]
     return affine, activations
 
 
@@ -283,4 +294,5 @@ def _affine(index: int, layer: Conv2d | Linear, shape: tuple[int, ...], paramete
         extents[1],
         stride,
         kernel,
+        np.zeros(0, dtype=np.intp),
     )

@@ -1,6 +1,9 @@
 r"""How strongly a layer's equations determine its input: ‖Δ‖ ≤ α·w + β·k for all Δ with ‖L W Δ‖ ≤ w and ‖K Δ‖ ≤ k.
 
-W is the layer as a linear map, L = diag(l) a positive diagonal, and K applies K̃ to every channel of Δ
+Pixels that no window sees are left out: Δ is zero there, and the matrices below get diagonal entries there that keep
+them from being singular, and matter to no such Δ.
+
+W is the layer as a linear map, L = diag(l) a nonnegative diagonal, and K applies K̃ to every channel of Δ
 (`layer_balls`). Floating point chooses among four proofs the one with the smallest bound, and its numbers; balls
 prove them.
 
@@ -9,7 +12,8 @@ prove them.
 ``forward``
     ‖LWΔ‖ ≥ ω‖Δ‖ with ω² ≤ λ_min(WᵀL²W), which has a band when unknowns are ordered by image rows.
 ``joint``
-    ‖LWΔ‖² + τ²‖KΔ‖² ≥ ω²‖Δ‖² with ω² ≤ λ_min(WᵀL²W + τ²KᵀK), the banded matrix with τK as its border (`envelope_definite`).
+    ‖LWΔ‖² + τ²‖KΔ‖² ≥ ω²‖Δ‖² with ω² ≤ λ_min(WᵀL²W + τ²KᵀK), the banded matrix with τK as its border
+    (`envelope_definite`).
 ``gradient-then-forward``
     K̃ alone leaves a space of dimension q undetermined, or nearly so, whose basis is N (pixels × q; *any* matrix will
     do). With H = K̃ᵀK̃ + N Nᵀ: I = H⁻¹K̃ᵀ K̃ + (H⁻¹N) Nᵀ, hence Δ = T KΔ + N'y, y = NᵀΔ, N' = H⁻¹N, T = H⁻¹K̃ᵀ, in
@@ -146,17 +150,19 @@ def _simple(layer: AffineLayer, sensitivity: Float | None, lowest: Float | None)
     values, vectors = np.zeros(0), np.zeros((0, 0))
     if sensitivity is not None and layer.pixels <= MOST_PIXELS:
         taps = _float_gradient_map(layer, sensitivity)
-        values, vectors = np.linalg.eigh(taps.T @ taps)
+        gram = taps.T @ taps
+        gram[layer.unseen, layer.unseen] = gram.max()
+        values, vectors = np.linalg.eigh(gram)
         if values[0] > 1e-13 * values[-1]:
             yield Proposal("gradient", 0.0, 1 / float(np.sqrt(values[0])))
     if lowest is None:
         return
     unknowns = layer.channels * layer.pixels
-    if unknowns <= MOST_UNKNOWNS and unknowns <= lowest.size:
+    if unknowns <= MOST_UNKNOWNS and unknowns - layer.channels * len(layer.unseen) <= np.count_nonzero(lowest):
         smallest = _smallest_forward(layer, lowest)
         if smallest > 0:
             yield Proposal("forward", 1 / smallest, 0.0)
-    if values.size and values[-1] > 0:
+    if values.size and values[-1] > 0 and lowest.min() > 0:
         yield from _both(layer, values, vectors, float(lowest.min()))
 
 
@@ -203,6 +209,8 @@ def _joint(layer: AffineLayer, sensitivity: Float, lowest: Float, ratio: float) 
     forward = _forward_matrix(layer, lowest)
     gram = (forward.T @ forward).toarray()
     added = np.kron(np.eye(layer.channels), taps.T @ taps)
+    unseen = (np.arange(layer.channels)[:, None] * layer.pixels + layer.unseen).ravel()
+    gram[unseen, unseen] = gram.max()
     for tau in (ratio, 8 * ratio):
         try:
             factors = cho_factor(gram + tau**2 * added, lower=True)
@@ -244,12 +252,16 @@ def _forward_matrix(layer: AffineLayer, lowest: Float) -> Any:
 
 def _smallest_forward(layer: AffineLayer, lowest: Float) -> float:
     """Approximate σ_min(L W); 0 if it looks singular."""
-    from scipy.sparse import identity
+    from scipy.sparse import diags, identity
     from scipy.sparse.linalg import splu
 
     matrix = _forward_matrix(layer, lowest)
     gram = (matrix.T @ matrix).tocsc()
+    unseen = (np.arange(layer.channels)[:, None] * layer.pixels + layer.unseen).ravel()
     scale = float(abs(gram).sum(axis=0).max())
+    filled = np.zeros(gram.shape[0])
+    filled[unseen] = gram.max()
+    gram = gram + diags(filled)
     factors = splu((gram + 1e-14 * scale * identity(gram.shape[0])).tocsc())
     value = _inverse_iteration(factors.solve, gram.shape[0])
     return float(np.sqrt(value)) if value > 1e-12 * scale else 0.0
@@ -280,7 +292,7 @@ def prove(
     sensitivity : ndarray of arb (output channels, positions)
         D.
     lowest : ndarray of arb (output channels, positions) or None
-        l, exact.
+        l, exact and nonnegative.
     bits : int
         The working precision, at which `flint.ctx` is.
 
@@ -301,7 +313,11 @@ def prove(
     if proposal.strategy == "joint":
         return None if lowest is None else _prove_joint(proposal, layer, sensitivity, lowest)
     gradient_map = matrix_of(layer.gradient_map(sensitivity))
-    gram = gradient_map.transpose() * gradient_map
+    entries = balls_of(gradient_map.transpose() * gradient_map)
+    entries[layer.unseen, layer.unseen] = max(
+        np.diag(entries).tolist(), key=float
+    )  # no eigenvalue of the rest is below all
+    gram = matrix_of(entries)
     if proposal.complement is None:
         kappa = _root(certified_lower_eigenvalue(gram, bits=bits))
         if kappa is None:

@@ -41,6 +41,11 @@ because ‖K(E)x‖ = ‖E P(x)ᵀ‖_F ≤ ‖E‖_F‖P(x)‖ and ‖P(x)‖_F
 
 provided that the denominator is positive. Nothing here is local: ‖Δ‖ is finite, and that is all that was used.
 
+*Unseen pixels* of a layer, which no window sees (for instance the last row, if strides do not reach it), or only at
+positions that are unseen by the next layer, are left out of x_j - x̂_j and e_j. Nothing is then known of their z_{j-1}
+(l = 0), nor needed, because W_jᵀD_j vanishes there whatever x is, and D_{j-1} with it. Those of layer 1 are free:
+neither the outputs nor the gradients depend on them.
+
 **A moved point is rejected.** If x̂ is replaced by x' with ‖x' - x̂‖ > ρ on the same branch, the statement says that
 ‖F(x', ĉ) - v‖ > η ≥ 2r ≥ r, and a checker that computes the residual of x' rejects.
 """
@@ -228,6 +233,8 @@ class _Recovery:
             documents.append(_document(layer.index, found, error))
             if place:
                 slopes = self._confined(place, ball(error).abs_upper())
+                for part in (slopes.lowest, slopes.bend, slopes.jump):
+                    part.reshape(layer.channels, layer.pixels)[:, layer.unseen] = flint.arb(0)
                 lowest = slopes.lowest
                 twist = self._twist(place, slopes, ball(error).abs_upper(), gamma, twist)
         data = {
@@ -237,6 +244,7 @@ class _Recovery:
             "eta": encode_rational(tolerance),
             "residual": encode_rational(residual),
             "rho": encode_rational(error),
+            "free_inputs": len(self.layers[0].unseen) * self.layers[0].channels,
             "layers": documents[::-1],
             **start,
         }

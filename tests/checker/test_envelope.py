@@ -77,7 +77,7 @@ def test_borders_count_like_the_matrices_they_stand_for(seed: int, size: int, wi
     smallest, norm = np.linalg.eigvalsh(whole)[[0, -1]]
     error = 30 * size * 2.0**-52 * norm
     with pytest.MonkeyPatch.context() as patch, flint.ctx.workprec(256):
-        patch.setattr(envelope, "_STEP", step)
+        patch.setattr(envelope, "_BORDERED_STEP", step)
         if smallest > 1e3 * error:
             assert proved(matrix, 0.999 * smallest - error, border)
         assert not proved(matrix, 1.001 * max(smallest, 0.0) + error, border)

@@ -153,7 +153,12 @@ def test_every_proof_bounds_every_difference(architecture: Architecture, seed: i
     order = by_rows(layer, np.arange(layer.inputs)).astype(int)
     gradient = np.zeros((layer.channels[0] * layer.channels[1] * len(layer.windows), layer.inputs))
     gradient[:, order] = np.array([[float(e) for e in row] for row in gradient_rows(layer, balls(sensitivity))])
-    together = np.linalg.svd(np.vstack([forward, gradient]), compute_uv=True)
+    seen = np.ones((layer.channels[0], layer.pixels), dtype=bool)
+    seen[:, layer.unseen([])] = False
+    seen = seen.ravel()
+    together = np.linalg.svd(np.vstack([forward, gradient])[:, seen])
+    least = np.zeros((2, layer.inputs))
+    least[:, seen] = together[2][-1], np.linalg.svd(gradient[:, seen])[2][-1]
     shape = other.outputs
     with flint.ctx.workprec(128):
         boxed = [np.array(balls(v), dtype=object).reshape(shape) for v in (sensitivity, lowest)]
@@ -163,8 +168,8 @@ def test_every_proof_bounds_every_difference(architecture: Architecture, seed: i
             if found is None:
                 continue
             alpha, beta = float(found.alpha), float(found.beta)
-            assert together[1][-1] > 0 and layer.inputs <= len(forward) + len(gradient)
-            for delta in [rng.standard_normal(layer.inputs), *together[2][-3:], *np.linalg.svd(gradient)[2][-2:]]:
+            assert together[1][-1] > 0 and seen.sum() <= len(forward) + len(gradient)
+            for delta in [rng.standard_normal(layer.inputs) * seen, *least]:
                 bound = alpha * np.linalg.norm(forward @ delta) + beta * np.linalg.norm(gradient @ delta)
                 assert np.linalg.norm(delta) <= bound * (1 + 1e-9) + 1e-12
             statement = {
@@ -173,13 +178,15 @@ def test_every_proof_bounds_every_difference(architecture: Architecture, seed: i
                 else (value if isinstance(value, str) else str(value))
                 for key, value in found.statement.items()
             }
-            again = Proof({"layer": 0, "error": "1", **statement}).factors(layer, balls(sensitivity), balls(lowest))
+            again = Proof({"layer": 0, "error": "1", **statement}).factors(
+                layer, balls(sensitivity), balls(lowest), layer.unseen([])
+            )
             # both bound norms from above by powers of matrices, the checker by the higher ones
             assert all(0.9 * b <= float(a) <= b * (1 + 1e-6) for a, b in zip(again, (alpha, beta), strict=True))
             for key in {"kappa", "omega"} & set(statement):
                 forged = {"layer": 0, "error": "1", **statement, key: str(2 * Fraction(statement[key]))}
                 with pytest.raises(Invalid):
-                    Proof(forged).factors(layer, balls(sensitivity), balls(lowest))
+                    Proof(forged).factors(layer, balls(sensitivity), balls(lowest), layer.unseen([]))
 
 
 @pytest.mark.parametrize(

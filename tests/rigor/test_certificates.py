@@ -49,6 +49,7 @@ DATA: dict[str, dict[str, Any]] = {
         "rho": "1/4096",
         "coefficient_rho": "1/4096",
         "determined_by": "logistic",
+        "free_inputs": 0,
         "label": -1,
         "branch": "low",
         "margins": ["-1/2", "-1/4"],
