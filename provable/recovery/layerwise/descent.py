@@ -21,16 +21,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from provable.architectures import Activation, AvgPool2d, Conv2d, Flatten, Layer, Linear
+from provable.architectures import Activation, AvgPool2d, Conv2d, Flatten, Layer, Linear, ReLU
 from provable.architectures.fields import Shape
 from provable.networks.layers import pull_back
 from provable.observations import Observation
 from provable.recovery.layerwise.anchors import Anchor
+from provable.recovery.layerwise.inequalities import within
 from provable.recovery.layerwise.inverses import invert
 from provable.recovery.layerwise.joint import LayerInFront, Opening, solve_jointly
 from provable.recovery.layerwise.least_squares import Solution, solve
@@ -234,7 +236,12 @@ def _solved_layer(
         solution, equations = _linear(weight, gradient, values, state), weight.size + len(weight)
     else:
         system = _system(layer, weight, gradient, shape, dataclasses.replace(state, values=values))
-        solution, equations = solve(system, null_space=not is_first and correct is None), system.equations
+        inactive = (state.slopes == 0) if _is_cut(observation, index) else np.zeros(values.shape, dtype=np.bool_)
+        wants_basis = (not is_first or bool(np.any(inactive))) and correct is None
+        solution, equations = solve(system, null_space=wants_basis), system.equations
+        if is_first and solution.null is not None and np.any(inactive):
+            rows = _forward(layer, weight, shape)[np.flatnonzero(inactive)]
+            solution = dataclasses.replace(solution, values=within(solution, rows, values[inactive]))
         if correct is not None:
             guess = correct(index, solution, system).ravel()
             solution = dataclasses.replace(solution, values=guess, determined=np.ones(guess.shape, dtype=np.bool_))
@@ -270,12 +277,9 @@ def _solved_together(
     outputs = observation.architecture.shapes[index + 1]
     bias = observation.parameters.get(f"{index}/bias", np.zeros(len(weight)))
     gradient = observation.vector.get(f"{index}/weight")
-    if isinstance(layer, Conv2d):
-        matrix = forward_matrix(layer, weight, shape)
-        columns = np.zeros((0, shape[0])) if gradient is None else gradient_columns(gradient)
-    else:
-        matrix = scipy.sparse.csr_array(weight)
-        columns = np.zeros((0, shape[0])) if gradient is None else gradient
+    matrix, columns = _forward(layer, weight, shape), np.zeros((0, shape[0]))
+    if gradient is not None:
+        columns = gradient_columns(gradient) if isinstance(layer, Conv2d) else gradient
 
     def block(sensitivity: Float) -> Float:
         if gradient is None:
@@ -307,17 +311,25 @@ def _solved_together(
     return _State(found, np.ones(shape, dtype=np.bool_), below, np.ones(shape)), step
 
 
+def _is_cut(observation: Observation, index: int) -> bool:
+    """Whether a ReLU follows a layer immediately."""
+    layers = observation.architecture.layers
+    return index + 1 < len(layers) and isinstance(layers[index + 1], ReLU)
+
+
+def _forward(layer: Layer, weight: Float | None, shape: Shape) -> Any:
+    if isinstance(layer, Conv2d | AvgPool2d):
+        return forward_matrix(layer, weight, shape)
+    assert weight is not None
+    return scipy.sparse.csr_array(weight)
+
+
 def _system(layer: Layer, weight: Float | None, gradient: Float | None, shape: Shape, state: _State) -> System:
     used = (state.known & (state.slopes > 0)).ravel()
     slopes = state.slopes.ravel()[used]
     weights = slopes / np.max(slopes, initial=0.0) if len(slopes) else slopes
     channels, pixels = shape[0], math.prod(shape[1:])
-    if isinstance(layer, Linear):
-        assert weight is not None
-        matrix = scipy.sparse.csr_array(weight)
-    else:
-        assert isinstance(layer, Conv2d | AvgPool2d)
-        matrix = forward_matrix(layer, weight, shape)
+    matrix = _forward(layer, weight, shape)
     block, columns = np.zeros((0, pixels)), np.zeros((0, channels))
     if isinstance(layer, Conv2d) and gradient is not None:
         block, columns = gradient_block(layer, state.gradient, shape), gradient_columns(gradient)

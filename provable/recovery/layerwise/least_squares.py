@@ -188,6 +188,7 @@ def _by_gram_matrix(system: System) -> Solution | None:
         smallest=math.sqrt(smallest / largest),
         dropped=0.0,
         misfit=_relative(system, values),
+        null=np.zeros((system.unknowns, 0)),
     )
 
 

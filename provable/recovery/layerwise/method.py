@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from provable.architectures import ReLU
 from provable.errors import InputError, UnsupportedError
 from provable.networks import trace
 from provable.observations import Observation
@@ -138,7 +139,9 @@ def _report(
     fibre += tuple(dict.fromkeys(word for word, _ in others))
     reasons = [verdict.reason] if verdict.reason else []
     if nullity:
-        reasons.append(f"{_short_of(steps[-1])}: of all solutions that of least norm is given")
+        cut = observation.architecture.layers[steps[-1].index + 1 : steps[-1].index + 2]
+        bound = " for which inactive units stay inactive" if any(isinstance(layer, ReLU) for layer in cut) else ""
+        reasons.append(f"{_short_of(steps[-1])}: of all solutions{bound} that of least norm is given")
     for word, factor in others:
         which = "" if factor is None else f", {factor:.4g} times this one,"
         if word == "twin":

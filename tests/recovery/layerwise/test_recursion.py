@@ -225,6 +225,29 @@ def test_relu_uses_active_rows_only(problem):
         assert found.status == "consistent", found.reason
 
 
+@given(st.integers(0, 2**32), st.integers(1, 4), st.integers(2, 4), st.integers(1, 2), st.booleans())
+def test_relu_with_a_deficient_first_layer(seed, width, kernel, stride, bias):
+    """Of the inputs with the same active units and the same values there, the shortest: no longer than the truth."""
+    layers = (Conv2d(width, kernel, stride, 1, bias), ReLU(), Flatten(), Linear(4))
+    architecture = Architecture("net", (2, 6, 6), layers, "cross_entropy")
+    observation, inputs, _ = observe(architecture, seed)
+    report = layerwise_report(observation, rng=0)
+    assume(report.steps and report.steps[0].nullity)
+    pre = trace(architecture, observation.parameters, inputs).inputs["1"]
+    # Units within the margins of zero may fall on the other side.
+    assume(np.min(np.abs(pre)) > 1e-5 * np.max(np.abs(pre)))
+    found = report.recovery
+    assert found.status == "consistent", found.reason
+    assert f"null-space:{report.steps[0].nullity}" in found.fibre
+    assert "for which inactive units stay inactive" in found.reason
+    again = trace(architecture, observation.parameters, found.points).inputs["1"]
+    assert np.array_equal(again > 0, pre > 0)
+    bound = 30 * 72 * EPSILON * growth(report)
+    assert relative(np.maximum(again, 0), np.maximum(pre, 0)) <= bound
+    # The margins are at most 1e-6 of the largest pre-activation.
+    assert np.linalg.norm(found.points) <= (1 + 1e-4) * np.linalg.norm(inputs)
+
+
 def observe(architecture, seed=0, count=1, scale="he", size=1.0, **options):
     rng = np.random.default_rng(seed)
     parameters = Parameters.random(architecture, rng=rng, scale=scale)
