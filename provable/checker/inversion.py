@@ -71,13 +71,13 @@ def value(layer: Layer, z: arb) -> tuple[arb, arb]:
         return output, slope
     if layer["type"] != "leaky_relu":
         raise Invalid(f"the activation {layer['type']} is not inverted by this claim")
+    if not jet(layer, arb(-1))[1] > 0:  # whatever the sign of this argument is, others may have the other one
+        raise Invalid("a leaky_relu has a slope that is not positive")
     if z.is_zero():
         raise Invalid("an argument of leaky_relu is exactly zero, where its slope is not known")
     if not (z > 0 or z < 0):
         raise Undecided
     output, slope, _, _ = jet(layer, z)
-    if not slope > 0:
-        raise Invalid("a leaky_relu has a slope that is not positive")
     return output, slope
 
 

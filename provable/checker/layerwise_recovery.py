@@ -209,7 +209,7 @@ class _Problem:
             known = delta + norm_of_columns(images) * gamma + twist * length(patches[place].entries())
             left = 1 - beta * drift * arb(affine.overlap()).sqrt()
             error = exact(proof.error)
-            if not alpha * exact(following) + beta * known <= error * left:
+            if not (left > 0 and alpha * exact(following) + beta * known <= error * left):
                 raise Invalid(
                     f"the error of layer {affine.index} is less than what is proved, or not proved to be finite"
                 )

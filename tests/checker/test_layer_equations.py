@@ -29,7 +29,7 @@ from provable.checker import inversion
 from provable.checker.affine import Affine, chain
 from provable.checker.archive import Archive
 from provable.checker.injectivity import Proof, forward_gram, gradient_rows, rest_gram
-from provable.checker.verdict import Invalid
+from provable.checker.verdict import Invalid, Undecided
 from provable.measures import Measure
 from provable.networks import Parameters, activations, embed
 from provable.observations import Observation
@@ -218,6 +218,21 @@ def test_slopes_are_bounded_wherever_the_output_is_near(
         assert distance + rounding >= float(bounds.lowest) * abs(near - z) * (1 - 1e-12)
         assert abs(slopes[1] - slopes[0]) <= float(bounds.bend) * (distance + rounding) + float(bounds.jump) + rounding
         assert max(slopes) <= float(bounds.steepest) * (1 + 1e-12) + rounding
+
+
+@pytest.mark.parametrize("slope", [-0.2, 0.0])
+def test_activations_that_do_not_increase_are_not_inverted(slope: float) -> None:
+    """Even where all known arguments are positive: a negative one could give the same output."""
+    for z in (1.0, -1.0):
+        with pytest.raises(Invalid, match="not positive"):
+            inversion.value({"type": "leaky_relu", "negative_slope": slope}, arb(z))
+    for kind in ("relu", "gelu", "silu", "elu", "polynomial"):
+        with pytest.raises(Invalid, match="not inverted"):
+            inversion.value({"type": kind}, arb(1))
+    with pytest.raises(Invalid, match="exactly zero"):
+        inversion.value({"type": "leaky_relu"}, arb(0))
+    with pytest.raises(Undecided):
+        inversion.value({"type": "leaky_relu"}, arb(0, 1e-30))
 
 
 def test_matrices_of_the_solver_agree_with_the_checker() -> None:

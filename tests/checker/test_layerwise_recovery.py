@@ -357,6 +357,23 @@ def test_weaker_claims_that_follow_stay_valid() -> None:
         assert check(document, observation=case.content).valid
 
 
+def test_layers_whose_equations_are_needed_together() -> None:
+    """Three channels after two: the outputs leave 2·3·(3 - 1)² = 24 dimensions open, and 54 gradient equations close them."""
+    layers = (Conv2d(3, 3, bias=False), LEAKY, Flatten(), Linear(2))
+    _, observation, measure = sample(Architecture("together", (2, 11, 11), layers, "cross_entropy"), 1)
+    made = certify(observation, measure)
+    assert isinstance(made, Certificate), made
+    document = json.loads(made.to_json())
+    first = document["data"]["layers"][0]
+    assert first["strategy"] == "joint"
+    assert float(Fraction(document["data"]["rho"])) < 1e-6 * np.linalg.norm(measure.points)
+    assert check(document, observation=observation.to_bytes()).valid
+    for key, factor in (("omega", 2), ("tau", Fraction(1, 10**6)), ("error", Fraction(1, 2))):
+        forged = copy.deepcopy(document)
+        forged["data"]["layers"][0][key] = str(Fraction(first[key]) * factor)
+        assert not check(forged, observation=observation.to_bytes()).valid
+
+
 def test_what_cannot_be_certified_is_refused_with_a_reason() -> None:
     cases = CASES["leaky, logistic"]
     two = Measure(np.concatenate([cases.measure.points] * 2), np.ones((2, 1)))
