@@ -26,7 +26,6 @@ from provable.errors import UnsupportedError
 from provable.observations import Observation
 from provable.recovery.hybrid.adam import adam
 from provable.recovery.hybrid.matching import PUBLISHED, MatchingLoss
-from provable.recovery.hybrid.openness import open_directions
 from provable.recovery.hybrid.polishing import polish
 from provable.recovery.hybrid.tails import label_at, tail
 from provable.recovery.layerwise.anchors import Anchor, anchors
@@ -36,6 +35,7 @@ from provable.recovery.layerwise.least_squares import Solution
 from provable.recovery.layerwise.support import supports
 from provable.recovery.layerwise.system import System
 from provable.recovery.method import Method
+from provable.recovery.openness import open_directions
 from provable.recovery.result import Recovery
 
 Float = NDArray[np.float64]

@@ -236,6 +236,7 @@ def _solved_layer(
         solution, equations = _linear(weight, gradient, values, state), weight.size + len(weight)
     else:
         system = _system(layer, weight, gradient, shape, dataclasses.replace(state, values=values))
+        system = dataclasses.replace(system, size=float(np.linalg.norm(_weights(state) * state.values[_used(state)])))
         inactive = (state.slopes == 0) if _is_cut(observation, index) else np.zeros(values.shape, dtype=np.bool_)
         wants_basis = (not is_first or bool(np.any(inactive))) and correct is None
         solution, equations = solve(system, null_space=wants_basis), system.equations
@@ -324,10 +325,19 @@ def _forward(layer: Layer, weight: Float | None, shape: Shape) -> Any:
     return scipy.sparse.csr_array(weight)
 
 
+def _used(state: _State) -> NDArray[np.bool_]:
+    """Entries of a layer's output whose equations count."""
+    return np.asarray(state.known & (state.slopes > 0))
+
+
+def _weights(state: _State) -> Float:
+    """How much they count: in proportion to the slopes behind, the largest being 1."""
+    slopes = state.slopes[_used(state)]
+    return slopes / np.max(slopes, initial=np.finfo(np.float64).tiny)
+
+
 def _system(layer: Layer, weight: Float | None, gradient: Float | None, shape: Shape, state: _State) -> System:
-    used = (state.known & (state.slopes > 0)).ravel()
-    slopes = state.slopes.ravel()[used]
-    weights = slopes / np.max(slopes, initial=0.0) if len(slopes) else slopes
+    used, weights = _used(state).ravel(), _weights(state)
     channels, pixels = shape[0], math.prod(shape[1:])
     matrix = _forward(layer, weight, shape)
     block, columns = np.zeros((0, pixels)), np.zeros((0, channels))
@@ -342,8 +352,7 @@ def _linear(weight: Float, gradient: Float, values: Float, state: _State) -> Sol
     sensitivity = state.gradient / np.max(np.abs(state.gradient))
     scaled = gradient / np.max(np.abs(state.gradient))
     found = (scaled.T @ sensitivity) / (sensitivity @ sensitivity)
-    used = state.known & (state.slopes > 0)
-    weights = state.slopes[used] / np.max(state.slopes[used], initial=1e-300)
+    used, weights = _used(state), _weights(state)
     forward = _relative(weights * (weight[used] @ found - values[used]), weights * values[used])
     backward = _relative(scaled - np.outer(sensitivity, found), scaled)
     size = len(found)

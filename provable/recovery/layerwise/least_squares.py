@@ -70,7 +70,7 @@ class Solution:
     dropped : float
         Largest singular value taken for zero, relative to the largest of all; 0 if there is none.
     misfit : float
-        Residual norm of the system relative to the norm of its right side.
+        Residual norm of the system relative to the norm of its right side, before biases were subtracted.
     null : array of shape (channels * pixels, m) or None
         Orthonormal basis of the null space but for entries that no equation sees; None if it was not asked for, or is
         large.
@@ -161,7 +161,7 @@ def _transposed(system: System, outputs: Float, gradients: Float) -> Float:
 
 def _relative(system: System, values: Float) -> float:
     outputs, gradients = _misfit(system, values)
-    size = math.hypot(float(np.linalg.norm(system.outputs)), float(np.linalg.norm(system.gradients)))
+    size = math.hypot(float(np.linalg.norm(system.outputs)), float(np.linalg.norm(system.gradients)), system.size)
     found = math.hypot(float(np.linalg.norm(outputs)), float(np.linalg.norm(gradients)))
     return found / size if size else 0.0
 

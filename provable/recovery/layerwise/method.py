@@ -30,6 +30,7 @@ from provable.recovery.layerwise.judgement import Judgement, judge
 from provable.recovery.layerwise.report import LayerwiseReport
 from provable.recovery.layerwise.support import supports
 from provable.recovery.method import Method
+from provable.recovery.openness import open_directions
 from provable.recovery.result import Recovery
 
 Float = NDArray[np.float64]
@@ -54,7 +55,8 @@ def layerwise_report(observation: Observation, *, rng: Any = None) -> LayerwiseR
     -------
     LayerwiseReport
         The recovery and its steps. The recovery is ``consistent`` if every piece of the gradient is explained at rounding
-        level; then its fibre names the null space of the first layer's system, and ``"twin"`` or ``"joint-sign"`` if a
+        level; then its fibre names the null space of the first layer's system (of the derivative of all gradients, if an
+        inner layer was deficient and not closed by the one in front), and ``"twin"`` or ``"joint-sign"`` if a
         second start explains the gradient as well. Otherwise it is ``failed``, with the best candidate.
 
     Raises
@@ -135,9 +137,21 @@ def _report(
 ) -> LayerwiseReport:
     steps = _with_errors(observation, descent, verdict.inputs)
     nullity = steps[-1].nullity if steps else 0
-    fibre = tuple(f"null-space:{count}" for count in [nullity + verdict.open_directions] if count)
+    assumed = [step for step in steps if step.assumed]
+    # Deficient layers that the ones in front do not close: only the derivative of all gradients tells what is open.
+    count = (
+        open_directions(observation, verdict.inputs, verdict.labels) if assumed and verdict.labels is not None else None
+    )
+    total = (nullity if count is None else count) + verdict.open_directions
+    if assumed and count is None:
+        # Of all inputs of an assumed layer one was picked, so some direction is open even where none was counted.
+        total = max(total, 1)
+    fibre: tuple[str, ...] = (f"null-space:{total}",) if total else ()
     fibre += tuple(dict.fromkeys(word for word, _ in others))
     reasons = [verdict.reason] if verdict.reason else []
+    reasons += [f"{_short_of(step)}, and of its solutions that of least norm was followed" for step in assumed]
+    if assumed and count is None:
+        reasons.append("the directions that are open were not counted")
     if nullity:
         cut = observation.architecture.layers[steps[-1].index + 1 : steps[-1].index + 2]
         bound = " for which inactive units stay inactive" if any(isinstance(layer, ReLU) for layer in cut) else ""

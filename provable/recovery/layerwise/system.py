@@ -40,12 +40,15 @@ class System:
         K̃.
     gradients : array of shape (m, channels)
         G, a column for each input channel.
+    size : float
+        Norm of the weighted outputs before the bias was subtracted, whose rounding errors z has.
     """
 
     forward: Any
     outputs: Float
     block: Float
     gradients: Float
+    size: float = 0.0
 
     @property
     def channels(self) -> int:

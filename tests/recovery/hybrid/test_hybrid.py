@@ -17,11 +17,11 @@ from provable.recovery import recover
 from provable.recovery.hybrid import METHOD, Iterations, hybrid
 from provable.recovery.hybrid.adam import adam
 from provable.recovery.hybrid.matching import PUBLISHED, MatchingLoss, squared_misfit, total_variation
-from provable.recovery.hybrid.openness import open_directions
 from provable.recovery.hybrid.polishing import polish
 from provable.recovery.hybrid.tails import label_at, tail
 from provable.recovery.layerwise.anchors import anchors
 from provable.recovery.layerwise.descent import descend
+from provable.recovery.openness import open_directions
 
 EPSILON = 2.0**-52
 SHORT = Iterations(20, 20, 5, 15)

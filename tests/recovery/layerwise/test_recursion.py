@@ -371,6 +371,29 @@ def test_a_deficient_inner_layer_with_a_wide_one_in_front(activation, channels, 
     assert relative(found.points, inputs) <= 30 * 768 * EPSILON * growth(report)
 
 
+def test_what_an_inner_layer_leaves_open_is_counted():
+    """Pooling of single pixels in front changes nothing: the null space of the convolution stays open."""
+    layers = (AvgPool2d(1), Conv2d(1, 3, 2), Tanh(), Flatten(), Linear(3))
+    observation, _, _ = observe(Architecture("net", (1, 6, 6), layers, "cross_entropy"))
+    found = recovered(observation)
+    assert found.status == "consistent"
+    # 4 outputs and 9 weights with one dependency (T6).
+    assert found.fibre == (f"null-space:{36 - (4 + 9 - 1)}",)
+    assert "layer 1 (conv2d) is 24 equations short" in found.reason
+
+
+def test_the_zero_image():
+    """All right sides are rounding then, and the biases alone are in the outputs."""
+    layers = (Conv2d(9, 3, 1, 1), ELU(1.0), Conv2d(11, 3, 1, 1), Sigmoid(), Flatten(), Linear(1, False))
+    architecture = Architecture("net", (1, 5, 5), layers, "logistic")
+    parameters = Parameters.random(architecture, rng=0)
+    observation = Observation.from_data(architecture, parameters, np.zeros((1, 1, 5, 5)), np.array([1.0]))
+    report = layerwise_report(observation, rng=0)
+    assert report.recovery.status == "consistent", report.recovery.reason
+    # Absolute now: biases and outputs have size 1.
+    assert np.linalg.norm(report.recovery.points) <= 30 * 275 * EPSILON * growth(report)
+
+
 def test_average_pooling_usually_leaves_a_null_space():
     for width, status in ((1, "failed"), (8, "consistent")):
         layers = (Conv2d(width, 3, 1, 1), Tanh(), AvgPool2d(2), Flatten(), Linear(3))
