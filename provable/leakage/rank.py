@@ -5,7 +5,7 @@ at any integer point is at most the rational rank there, hence at most the gener
 Points are tried in the order of what they cost, until one reaches the upper bound:
 
 1. kernels with one entry each, which select pixels: W alone (`provable.leakage.structured_witness`);
-2. known patches with channels in groups, three kinds of kernels (the same module);
+2. known patches with channels in groups and kernels with few entries or in normal form (the same module);
 3. random sensitivities with channels in groups (`provable.leakage.random_witness`);
 4. a random point without any structure (the same module).
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -36,10 +36,13 @@ from provable.leakage.dimension_counts import (
 )
 from provable.leakage.layer_system import LayerSystem
 from provable.leakage.random_witness import witness
-from provable.leakage.structured_witness import LARGEST_MATRIX, StructuredWitness
+from provable.leakage.structured_witness import LARGEST_MATRIX, LARGEST_WORK, StructuredWitness
 
 LARGEST_TABLE = 10**8
 """Entries of the largest table of patches (kernel entries × positions of all samples) that is set up."""
+
+SMALL_WORK = 10**9
+"""Multiplications of the longest elimination that is begun before random sensitivities are tried (about a second)."""
 
 WITNESS = "witness mod p"
 
@@ -113,39 +116,56 @@ def lower_bound(system: LayerSystem, *, seed: int = 0, target: int | None = None
 
 
 def _points(system: LayerSystem, goal: int, seed: int) -> Iterator[LowerBound]:
-    """Look at one point after the other; those that cannot reach the goal come last."""
-    hopeless: list[StructuredWitness] = []
+    """Look at one point after the other, cheap ones first and those that cannot reach the goal last."""
+    left: list[StructuredWitness] = []
+
+    def promising(points: Iterable[StructuredWitness], most_work: int) -> Iterator[LowerBound]:
+        for point in points:
+            found: list[LowerBound] = []
+            if witness_search.ceiling(system, point.groups, point.positions) >= goal:
+                found = list(_structured(system, point, seed, most_work))
+                yield from found
+            if not found:
+                left.append(point)
+
+    splits = witness_search.splits(system)
+    normal: list[list[StructuredWitness]] = [[] for _ in splits]
     if _table(system) <= LARGEST_TABLE:
         for point in witness_search.selections(system):
             yield from _structured(system, point, seed)
         places = list(witness_search.positions(system))
-        for propose in (witness_search.sparse_kernels, witness_search.normal_forms):
-            for point in itertools.chain.from_iterable(propose(system, positions) for positions in places):
-                if witness_search.ceiling(system, point.groups, point.positions) < goal:
-                    hopeless.append(point)
-                else:
-                    yield from _structured(system, point, seed)
-    everything: LowerBound | None = None
-    if max(len(system.lags()) * system.in_channels, _places(system)) * system.out_channels <= LARGEST_MATRIX:
+        for positions in places:
+            yield from promising(witness_search.sparse_kernels(system, positions), SMALL_WORK)
+        normal = [
+            list(points) for points in zip(*(witness_search.normal_forms(system, p) for p in places), strict=True)
+        ]
+    whole: LowerBound | None = None
+    null: residues.Residues | None = None
+    random = max(len(system.lags()) * system.in_channels, _places(system)) * system.out_channels <= LARGEST_MATRIX
+    if random:
         weight, sensitivity = witness(system, seed=seed)
         null = random_witness.gradient_kernel(system, sensitivity)
-        gradient = None if null is None else system.in_channels * (len(null) - null.shape[1])
-        for groups in witness_search.splits(system):
-            if null is not None and witness_search.ceiling(system, groups, None) >= goal:
-                value = random_witness.split_rank(system, groups, null, seed=seed)
-                if value is not None:
-                    yield LowerBound(value, WITNESS, gradient, StructuredWitness(groups, None))
+    gradient = None if null is None else system.in_channels * (len(null) - null.shape[1])
+    for groups, points in zip(splits, normal, strict=True):
+        yield from promising(points, SMALL_WORK)
+        if null is not None and witness_search.ceiling(system, groups, None) >= goal:
+            value = random_witness.split_rank(system, groups, null, seed=seed)
+            if value is not None:
+                yield LowerBound(value, WITNESS, gradient, StructuredWitness(groups, None))
+    if random:
         value = random_witness.full_rank(system, weight, sensitivity, null, goal)
         if value is not None:
-            everything = LowerBound(value, WITNESS, gradient)
-            yield everything
-    if everything is None:
-        for point in hopeless:
+            whole = LowerBound(value, WITNESS, gradient)
+            yield whole
+    if whole is None:
+        for point in left:
             yield from _structured(system, point, seed)
 
 
-def _structured(system: LayerSystem, point: StructuredWitness, seed: int) -> Iterator[LowerBound]:
-    value = structured_witness.rank(system, point, seed=seed)
+def _structured(
+    system: LayerSystem, point: StructuredWitness, seed: int, most_work: int = LARGEST_WORK
+) -> Iterator[LowerBound]:
+    value = structured_witness.rank(system, point, seed=seed, most_work=most_work)
     if value is not None:
         assert point.positions is not None
         known = structured_witness.known_pixels(system, point.positions)

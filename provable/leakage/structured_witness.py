@@ -173,7 +173,7 @@ def kernels(system: LayerSystem, group: ChannelGroup, *, seed: int) -> Residues:
     return np.where(chosen, values, np.uint64(0))
 
 
-def rank(system: LayerSystem, point: StructuredWitness, *, seed: int = 0) -> int | None:
+def rank(system: LayerSystem, point: StructuredWitness, *, seed: int = 0, most_work: int = LARGEST_WORK) -> int | None:
     """Rank of U at a point with known patches, modulo 2⁶¹ - 1.
 
     Parameters
@@ -184,6 +184,8 @@ def rank(system: LayerSystem, point: StructuredWitness, *, seed: int = 0) -> int
         The point, with positions.
     seed : int
         Seed of the stream ``"weight"``.
+    most_work : int
+        Multiplications of the longest elimination that is begun.
 
     Returns
     -------
@@ -197,7 +199,7 @@ def rank(system: LayerSystem, point: StructuredWitness, *, seed: int = 0) -> int
     for group in point.groups:
         weight = kernels(system, group, seed=seed)
         for pixels, times in _distinct(free):
-            found = _forward_rank(system, weight, pixels, everywhere)
+            found = _forward_rank(system, weight, pixels, everywhere, most_work)
             if found is None:
                 return None
             total += group.count * times * found
@@ -229,7 +231,7 @@ def dependencies(system: LayerSystem, point: StructuredWitness, *, seed: int = 0
     for group in point.groups:
         weight = kernels(system, group, seed=seed)
         for places, times in _distinct(used.reshape(system.batch_size, -1)):
-            found = _forward_rank(system, weight, everywhere, places)
+            found = _forward_rank(system, weight, everywhere, places, LARGEST_WORK)
             if found is None:
                 return None
             total += group.count * times * found
@@ -242,7 +244,7 @@ def _distinct(samples: Bools) -> list[tuple[Bools, int]]:
     return [(np.frombuffer(row, dtype=np.bool_), times) for row, times in counts.items()]
 
 
-def _forward_rank(system: LayerSystem, weight: Residues, pixels: Bools, positions: Bools) -> int | None:
+def _forward_rank(system: LayerSystem, weight: Residues, pixels: Bools, positions: Bools, most_work: int) -> int | None:
     """Rank of the rows of W at some positions of one sample on some of its pixels."""
     rows, columns, values = [], [], []
     for row, column in system.lags():
@@ -260,5 +262,5 @@ def _forward_rank(system: LayerSystem, weight: Residues, pixels: Bools, position
         np.concatenate(columns),
         np.concatenate(values),
         largest=LARGEST_MATRIX,
-        most_work=LARGEST_WORK,
+        most_work=most_work,
     )

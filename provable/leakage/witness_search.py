@@ -24,7 +24,7 @@ from provable.leakage.structured_witness import (
     patch_table,
 )
 
-ENTRIES = 3
+ENTRIES = 4
 """Entries per output of the kernels that are neither selections nor in normal form."""
 
 NOTHING = -(2**62)
