@@ -224,9 +224,13 @@ def bounded(shape: Shape, what: str) -> Shape:
         If an extent is over 2**31 or the number of entries over 2**40.
     """
     if any(extent > LARGEST_DIMENSION for extent in shape):
-        raise InputError(f"found {what} of shape {shape}; extents of at most {LARGEST_DIMENSION} are accepted")
+        raise InputError(
+            f"found {what} of shape {shape}, {8 * math.prod(shape)} bytes in float64; extents of at most {LARGEST_DIMENSION} "
+            "are accepted"
+        )
     if math.prod(shape) > LARGEST_ARRAY:
         raise InputError(
-            f"found {what} of shape {shape} with {math.prod(shape)} entries; at most {LARGEST_ARRAY} are accepted"
+            f"found {what} of shape {shape} with {math.prod(shape)} entries, {8 * math.prod(shape)} bytes in float64; at most "
+            f"{LARGEST_ARRAY} entries are accepted"
         )
     return shape
