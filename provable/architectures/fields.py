@@ -230,7 +230,7 @@ def bounded(shape: Shape, what: str) -> Shape:
         )
     if math.prod(shape) > LARGEST_ARRAY:
         raise InputError(
-            f"found {what} of shape {shape} with {math.prod(shape)} entries, {8 * math.prod(shape)} bytes in float64; at most "
+            f"found {what} of shape {shape} with {math.prod(shape)} entries, {8 * math.prod(shape)} bytes; at most "
             f"{LARGEST_ARRAY} entries are accepted"
         )
     return shape
