@@ -38,7 +38,8 @@ from provable.leakage.nested_rank import nested_rank_bound
 from provable.networks import Parameters, gradient_jacobian
 
 seeds = st.integers(0, 2**32 - 1)
-BALLS = Arithmetic("ball", bits=500)
+BALLS = Arithmetic("ball", bits=2500)
+TINY = flint.arb(2) ** -1500
 PIECEWISE = [Identity(), LeakyReLU(0.25), ReLU(), Polynomial((0.0, 2.0)), Polynomial((1.0, 1.0, 0.5))]
 SMOOTH = [Tanh(), Sigmoid(), Softplus(), SiLU(), LeakyReLU(0.25), ELU(0.5), Erf(), GELU()]
 
@@ -61,14 +62,14 @@ def witness(network, seed):
 
 
 def ball_rank(matrix):
-    """Number of pivots that are certainly not zero, and whether all that is left is at most 2⁻²⁰⁰."""
+    """Number of pivots that are certainly not zero, and whether all that is left is at most 2⁻¹⁵⁰⁰."""
     rows = [list(row) for row in matrix]
     found = 0
     while rows and rows[0]:
         sizes = [(float(abs(entry).lower()), i, j) for i, row in enumerate(rows) for j, entry in enumerate(row)]
         largest, i, j = max(sizes)
-        if largest < 1e-40:  # rounding is at 2⁻⁵⁰⁰ times what elimination adds
-            return found, all(abs(entry).upper() < 2.0**-200 for row in rows for entry in row)
+        if largest < 1e-290:  # exp(-z²) is greater for |z| < 25; rounding is at 2⁻²⁵⁰⁰ times what elimination adds
+            return found, all(abs(entry).upper() < TINY for row in rows for entry in row)
         pivot = rows.pop(i)
         factors = [row[j] / pivot[j] for row in rows]
         rows = [
@@ -102,7 +103,7 @@ def test_equal_to_the_exact_rank_in_the_same_cell(networks, systems, jacobian, d
 
 @given(st.data(), seeds, st.sampled_from(["squared", "cross_entropy", "logistic"]))
 def test_never_above_the_rank_at_a_random_point(networks, jacobian, data, seed, loss):
-    """Ranks of balls of 500 bits at a point of the cell; free values may be refused, but never give too high a rank."""
+    """Ranks of balls of 2500 bits at a point of the cell; free values may be refused, but never give too high a rank."""
     network = data.draw(networks(SMOOTH, loss))
     result = witness(network, seed)
     if isinstance(result, JacobianRefusal):
