@@ -136,6 +136,28 @@ def restricted_work(system: LayerSystem, outputs: int, inputs: int, width: int) 
     return elimination_work(outputs * places, inputs * width) if largest <= LARGEST_MATRIX else LARGEST_WORK + 1
 
 
+def split_pays(system: LayerSystem, groups: tuple[ChannelGroup, ...], width: int) -> bool:
+    """Tell whether a split is cheaper to look at than the whole system.
+
+    Parameters
+    ----------
+    system : LayerSystem
+        The layer system.
+    groups : tuple of ChannelGroup
+        The split.
+    width : int
+        Dimension of ker K̃.
+
+    Returns
+    -------
+    bool
+        False if a group alone needs more multiplications than the elimination of W by a front.
+    """
+    whole = system.batch_size * frontal.work(system)
+    longest = max(restricted_work(system, group.outputs, group.inputs, width) for group in groups)
+    return longest <= whole or whole > LARGEST_WORK
+
+
 def split_rank(system: LayerSystem, groups: tuple[ChannelGroup, ...], null: Residues, *, seed: int = 0) -> int | None:
     """Rank of U with a block diagonal weight, by (2).
 

@@ -36,6 +36,7 @@ from provable.leakage.dimension_counts import (
 )
 from provable.leakage.layer_system import LayerSystem
 from provable.leakage.random_witness import witness
+from provable.leakage.sparse_rank import elimination_work
 from provable.leakage.structured_witness import LARGEST_MATRIX, LARGEST_WORK, StructuredWitness
 
 LARGEST_TABLE = 10**8
@@ -148,7 +149,9 @@ def _points(system: LayerSystem, goal: int, seed: int) -> Iterator[LowerBound]:
     gradient = None if null is None else system.in_channels * (len(null) - null.shape[1])
     for groups, points in zip(splits, normal, strict=True):
         yield from promising(points, SMALL_WORK)
-        if null is not None and witness_search.ceiling(system, groups, None) >= goal:
+        if null is None or not random_witness.split_pays(system, groups, null.shape[1]):
+            continue
+        if witness_search.ceiling(system, groups, None) >= goal:
             value = random_witness.split_rank(system, groups, null, seed=seed)
             if value is not None:
                 yield LowerBound(value, WITNESS, gradient, StructuredWitness(groups, None))
@@ -208,7 +211,7 @@ def dependency_rank(system: LayerSystem, *, seed: int = 0) -> int | None:
 
 
 def dependencies(
-    system: LayerSystem, *, seed: int = 0, enough: int | None = None
+    system: LayerSystem, *, seed: int = 0, most_work: int = LARGEST_WORK
 ) -> tuple[int, StructuredWitness | None]:
     """Bound the generic dimension of R(W) ∩ R(K) from below, at the cheapest points that will do.
 
@@ -218,9 +221,8 @@ def dependencies(
         The layer system.
     seed : int
         Seed of the witnesses.
-    enough : int, optional
-        The search ends at a point of this rank; by default at out_channels · min(out_channels, positions), which no point
-        exceeds.
+    most_work : int
+        Multiplications of the longest elimination that is begun at the random point.
 
     Returns
     -------
@@ -230,7 +232,6 @@ def dependencies(
         Where; None for the random point.
     """
     most = system.out_channels * min(system.out_channels, _places(system))
-    most = most if enough is None else min(most, enough)
     best: tuple[int, StructuredWitness | None] = (0, None)
     if _table(system) <= LARGEST_TABLE:
         positions = witness_search.chosen_positions(system)
@@ -241,11 +242,15 @@ def dependencies(
                 best = (found, point)
             if best[0] >= most:
                 return best
+    if elimination_work(system.out_channels**2, system.unknowns) > most_work:
+        return best
     found = dependency_rank(system, seed=seed)
     return (found, None) if found is not None and found > best[0] else best
 
 
-def upper_bound(system: LayerSystem, *, seed: int = 0, gradient: int | None = None) -> UpperBound:
+def upper_bound(
+    system: LayerSystem, *, seed: int = 0, gradient: int | None = None, most_work: int = LARGEST_WORK
+) -> UpperBound:
     """Bound the generic rank of U from above.
 
     Parameters
@@ -256,6 +261,8 @@ def upper_bound(system: LayerSystem, *, seed: int = 0, gradient: int | None = No
         Seed of the witness at which dependencies are counted.
     gradient : int, optional
         A proved lower bound of the generic rank of K; looked for if it is not given and matters.
+    most_work : int
+        Multiplications of the longest elimination that is begun for the dependencies at a random point.
 
     Returns
     -------
@@ -270,7 +277,7 @@ def upper_bound(system: LayerSystem, *, seed: int = 0, gradient: int | None = No
     images = image_count(system, gradient_attained=True)
     shared, point = 0, None
     if count - system.out_channels * min(system.out_channels, _places(system)) <= bound.value:
-        shared, point = dependencies(system, seed=seed)
+        shared, point = dependencies(system, seed=seed, most_work=most_work)
     if images < min(bound.value, count - shared):
         attained = gradient if gradient is not None else gradient_rank(system, seed=seed)
         if attained == gradient_count(system):
@@ -316,5 +323,8 @@ def rank_bounds(system: LayerSystem, *, seed: int = 0) -> RankBounds:
     RankBounds
         Lower and upper bound, each with its argument.
     """
-    upper = upper_bound(system, seed=seed)
-    return RankBounds(lower_bound(system, seed=seed, target=upper.value), upper)
+    upper = upper_bound(system, seed=seed, most_work=SMALL_WORK)
+    lower = lower_bound(system, seed=seed, target=upper.value)
+    if lower is None or lower.value < upper.value:
+        upper = upper_bound(system, seed=seed)
+    return RankBounds(lower, upper)

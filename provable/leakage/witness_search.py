@@ -5,6 +5,7 @@ Any point proves a lower bound (`provable.leakage.structured_witness`), so nothi
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import math
@@ -42,19 +43,23 @@ def splits(system: LayerSystem) -> list[tuple[ChannelGroup, ...]]:
     Returns
     -------
     list of tuple of ChannelGroup
-        First as many groups as possible, with one input or one output each and of at most two kinds; then, if it is
-        another one and there are several groups, the finest split into equal groups.
+        First as many groups as possible, with one input or one output each; then fewer and larger ones, as equal as they
+        can be, among them the finest split into equal groups. A single group only where there is a single channel.
     """
-    inputs, outputs = system.in_channels, system.out_channels
-    number = min(inputs, outputs)
-    share, larger = divmod(max(inputs, outputs), number)
-    sizes = {share: number - larger, share + 1: larger}
-    finest = tuple(
-        ChannelGroup(count, *((1, size) if inputs <= outputs else (size, 1))) for size, count in sizes.items() if count
-    )
-    common = math.gcd(inputs, outputs)
-    equal = (ChannelGroup(common, inputs // common, outputs // common),)
-    return [finest] if equal == finest or common == 1 else [finest, equal]
+    most = min(system.in_channels, system.out_channels)
+    numbers = {most // 2**halvings for halvings in range(most.bit_length())}
+    numbers.add(math.gcd(system.in_channels, system.out_channels))
+    return [_groups(system, number) for number in sorted(numbers, reverse=True) if number > 1 or number == most]
+
+
+def _groups(system: LayerSystem, number: int) -> tuple[ChannelGroup, ...]:
+    """Split into a number of groups, those with more inputs being those with more outputs."""
+    shares = [
+        [channels // number + (place < channels % number) for place in range(number)]
+        for channels in (system.in_channels, system.out_channels)
+    ]
+    sizes = collections.Counter(zip(*shares, strict=True))
+    return tuple(ChannelGroup(count, *size) for size, count in sizes.items())
 
 
 def ceiling(system: LayerSystem, groups: tuple[ChannelGroup, ...], positions: tuple[int, ...] | None) -> int:

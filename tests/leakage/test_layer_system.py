@@ -49,6 +49,33 @@ def test_forward_and_gradient_equations_hold_for_the_network(system, bias, seed)
     assert np.array_equal(stacked @ x.ravel(), np.concatenate([z - shift, gradient.ravel()]))
 
 
+@given(systems(largest=4), st.integers(2, 3), st.integers(0, 2**32))
+def test_equations_of_a_batch_hold_for_the_summed_gradient(one, batch, seed):
+    """W of every sample for its own outputs, and [K⁽¹⁾ … K⁽ᴮ⁾] for the gradient of the sum of losses."""
+    convolution = Conv2d(one.out_channels, one.kernel_size, one.stride, one.padding, bias=False)
+    shape = (one.in_channels, *one.input_size)
+    system = LayerSystem.of_layer(convolution, shape, batch_size=batch)
+    assert (system.unknowns, system.gradient_equations) == (batch * one.unknowns, one.gradient_equations)
+    network = Architecture("one layer", shape, (convolution, Flatten()), "squared")
+    weight = integers(system.weight_shape, seed)
+    parameters = Parameters(network, {"0/weight": weight})
+    x, labels = integers((batch, *shape), seed + 1), integers((batch, network.output_size), seed + 2)
+    z = forward(network, parameters, x)
+    sensitivity = (z - labels).reshape(system.sensitivity_shape)
+    gradient = loss_gradient(network, parameters, x, labels)["0/weight"]
+    stacked = system.matrix(weight, sensitivity)
+    assert stacked.shape == (system.forward_equations + system.gradient_equations, system.unknowns)
+    assert np.array_equal(stacked @ x.ravel(), np.concatenate([z.ravel(), gradient.ravel()]))
+    patches = system.patches(x)
+    assert np.array_equal(
+        weight.reshape(len(weight), -1) @ patches,
+        z.reshape(batch, len(weight), -1).transpose(1, 0, 2).reshape(len(weight), -1),
+    )
+    assert system.uncovered_unknowns == np.count_nonzero(
+        ~system.matrix(np.ones_like(weight), np.ones_like(sensitivity)).any(axis=0)
+    )
+
+
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 2**32))
 def test_a_linear_layer_is_a_kernel_of_one_pixel(features, outputs, seed):
     layer = Linear(outputs, bias=False)
