@@ -45,7 +45,7 @@ STRATEGIES = ("gradient", "forward", "joint", "gradient-then-forward")
 _MOST_PIXELS = 1500
 _MOST_UNKNOWNS = 8000
 _LARGEST_REST = 1500
-_LARGEST_BORDER = 800
+_LARGEST_BORDER = 1200
 
 _KEYS = {
     "gradient": {"kappa"},

@@ -25,7 +25,7 @@ from provable.architectures import (
     Softplus,
     Tanh,
 )
-from provable.checker import inversion
+from provable.checker import inversion, layerwise_recovery
 from provable.checker.affine import Affine, chain
 from provable.checker.archive import Archive
 from provable.checker.injectivity import Proof, forward_gram, gradient_rows, rest_gram
@@ -233,6 +233,40 @@ def test_activations_that_do_not_increase_are_not_inverted(slope: float) -> None
         inversion.value({"type": "leaky_relu"}, arb(0))
     with pytest.raises(Undecided):
         inversion.value({"type": "leaky_relu"}, arb(0, 1e-30))
+
+
+@FEW
+@given(networks(), SEEDS)
+def test_what_is_handed_back_is_bounded(architecture: Architecture, seed: int) -> None:
+    """‖R'‖ for R' = σ'(z)⊙WᵀR + (σ'(z) - σ'(ẑ))⊙Hc with slopes, R and c anywhere within their bounds."""
+    rng = np.random.default_rng(seed)
+    layer = layer_of(architecture, Parameters.random(architecture, rng=rng))
+    matrix = dense(layer)
+    heads = rng.standard_normal((2, layer.inputs))
+    coefficients, error, gamma, twist = (
+        rng.standard_normal(2),
+        10.0 ** rng.uniform(-3, 0),
+        0.1,
+        10.0 ** rng.uniform(-2, 1),
+    )
+    bend, jump = rng.uniform(0, 1, layer.inputs), rng.uniform(0, 1, layer.inputs) * rng.integers(0, 2, layer.inputs)
+    entries = [inversion.Entry(arb(1), arb(b), arb(j), arb(2)) for b, j in zip(bend, jump, strict=True)]
+    bound = float(
+        layerwise_recovery._turned(
+            entries, layer, [balls(head) for head in heads], balls(coefficients), arb(error), arb(gamma), arb(twist)
+        )
+    )
+    left = np.linalg.svd(matrix.T)[2][0] if matrix.any() else rng.standard_normal(layer.outputs)
+    for residual in (rng.standard_normal(layer.outputs), left):
+        residual = residual * twist / np.linalg.norm(residual)
+        changed = coefficients + gamma * np.array([0.6, -0.8])
+        # how far inputs moved, as a vector of the given length, and the slopes that this allows
+        moved = np.abs(rng.standard_normal(layer.inputs))
+        moved *= error / np.linalg.norm(moved)
+        slopes = bend * moved + jump
+        back = rng.uniform(0, 2, layer.inputs) * (matrix.T @ residual) + slopes * (changed @ heads)
+        assert np.linalg.norm(back) <= bound * (1 + 1e-12)
+    assert bound >= 2 * float(layer.norm()) * twist
 
 
 def test_matrices_of_the_solver_agree_with_the_checker() -> None:
