@@ -98,7 +98,9 @@ def in_numbers(certificate: str) -> str:
         what = (
             f"every input{label}{which} that explains the observation up to {_rounded(Fraction(data['eta']), up=False)}"
         )
-        return f"{what}, wherever it lies, is within {_rounded(Fraction(data['rho']), up=True)} of this one"
+        free = data["free_inputs"]
+        but = f", but for {free} inputs on which nothing depends" if free else ""
+        return f"{what}, wherever it lies, is within {_rounded(Fraction(data['rho']), up=True)} of this one{but}"
     radius, eta, rho = (Fraction(data[key]) for key in ("radius", "eta", "rho"))
     return (
         f"whatever lies within {_rounded(radius, up=False)} of these points and coefficients and explains the observation "

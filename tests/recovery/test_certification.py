@@ -88,6 +88,16 @@ def test_the_branch_and_the_label_of_a_logistic_recovery_are_said():
     assert False in texts
 
 
+def test_inputs_on_which_nothing_depends_are_counted_in_words():
+    architecture = Architecture("strided", (1, 4, 5), (Conv2d(6, 2, 2), Tanh(), Flatten(), Linear(2)), "squared")
+    parameters = Parameters.random(architecture, rng=0)
+    point = np.random.default_rng(0).standard_normal((1, 1, 4, 5))
+    observation = Observation.from_data(architecture, parameters, point, np.zeros((1, 2)))
+    result = certified(observation, consistent(point, provable.networks.forward(architecture, parameters, point)))
+    assert result.status == "certified"
+    assert in_numbers(result.certificate).endswith("of this one, but for 4 inputs on which nothing depends")
+
+
 def test_both_reasons_are_given_where_neither_claim_can_be_proved():
     architecture = Architecture("wide", (2, 5, 5), (Conv2d(1, 3), Tanh(), Flatten(), Linear(2)), "squared")
     parameters = Parameters.random(architecture, rng=0)
