@@ -264,9 +264,10 @@ def _solved_layer(
     )
     known = np.ones(shape, dtype=np.bool_) if is_first else ~(open_entries & (below == 0))
     opening = None
-    if step.assumed and solution.null is not None:
-        used = np.any(solution.null != 0, axis=1) | solution.determined
-        opening = Opening(solution.values, solution.null, used, below.ravel())
+    basis = solution.rows if solution.null is None else solution.null
+    if step.assumed and basis is not None:
+        used = np.any(basis != 0, axis=1) | solution.determined
+        opening = Opening(solution.values, solution.null, solution.rows, used, below.ravel())
     return _State(found, known, below, np.ones(shape)), step, opening
 
 
@@ -302,14 +303,15 @@ def _solved_together(
         index=index,
         type=layer.type,
         unknowns=found.size,
-        equations=int(np.count_nonzero(opening.used)) - opening.null.shape[1] + columns.size,
+        equations=opening.equations + columns.size,
         rank=solution.rank,
         smallest=solution.smallest,
         dropped=0.0,
         misfit=solution.misfit,
         joint=True,
     )
-    return _State(found, np.ones(shape, dtype=np.bool_), below, np.ones(shape)), step
+    # What no equation sees has no gradient either, so it does not matter further down.
+    return _State(found, solution.determined.reshape(shape), below, np.ones(shape)), step
 
 
 def _is_cut(observation: Observation, index: int) -> bool:

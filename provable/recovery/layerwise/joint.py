@@ -61,8 +61,8 @@ class Opening:
     ----------
     values : array of shape (n,)
         Its input of least norm, x°.
-    null : array of shape (n, m)
-        Orthonormal basis N of the null space of its system.
+    null, rows : array of shape (n, m) and (n, r), or None
+        Orthonormal bases of the null space N and of the row space of its system; one of them is enough.
     used : array of bool, shape (n,)
         Entries that its system sees at all.
     gradient : array of shape (n,)
@@ -72,7 +72,8 @@ class Opening:
     """
 
     values: Float
-    null: Float
+    null: Float | None
+    rows: Float | None
     used: NDArray[np.bool_]
     gradient: Float
     activations: tuple[Activation, ...] = ()
@@ -125,8 +126,18 @@ class Opening:
             P times it.
         """
         seen = np.where(self.used, difference, 0.0)
-        result: Float = seen - self.null @ (self.null.T @ seen)
-        return result
+        if self.null is not None:
+            return np.asarray(seen - self.null @ (self.null.T @ seen))
+        assert self.rows is not None
+        return np.asarray(self.rows @ (self.rows.T @ seen))
+
+    @property
+    def equations(self) -> int:
+        """How many equations remain: the rank of P."""
+        if self.null is not None:
+            return int(np.count_nonzero(self.used) - self.null.shape[1])
+        assert self.rows is not None
+        return int(self.rows.shape[1])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,18 +189,27 @@ def solve_jointly(opening: Opening, layer: LayerInFront, start: Float) -> Soluti
     Returns
     -------
     Solution or None
-        The input of the layer in front, of full rank; None if there are too few equations, or no solution of them was
-        found.
+        The input of the layer in front, determined wherever an equation sees it; None if there are too few equations, or
+        no solution of them was found.
     """
-    unknowns = layer.forward.shape[1]
-    rows = int(np.count_nonzero(opening.used)) - opening.null.shape[1] + layer.gradients.size
-    if unknowns > min(rows, LARGEST_GRAM_MATRIX):
+    # Pixels that none of the equations sees stay out: they are open, and do no harm.
+    channels = layer.gradients.shape[1]
+    seen = np.asarray(abs(layer.forward[np.flatnonzero(opening.used)]).sum(axis=0)).reshape(channels, -1).any(axis=0)
+    columns = np.flatnonzero(np.tile(seen, channels))
+    if not len(columns) or len(columns) > min(opening.equations + layer.gradients.size, LARGEST_GRAM_MATRIX):
         return None
-    first = scipy.sparse.linalg.lsmr(layer.forward, start - layer.bias, maxiter=200)[0]
+    reduced = dataclasses.replace(
+        layer,
+        forward=scipy.sparse.csr_array(layer.forward[:, columns]),
+        block=lambda sensitivity: layer.block(sensitivity)[:, seen],
+    )
+    first = scipy.sparse.linalg.lsmr(reduced.forward, start - layer.bias, maxiter=200)[0]
     for share in SHARES:
-        point, balance = _gauss_newton(opening, layer, first, share)
-        if (found := _accepted(opening, layer, point, balance)) is not None:
-            return found
+        point, balance = _gauss_newton(opening, reduced, first, share)
+        if (found := _accepted(opening, reduced, point, balance)) is not None:
+            values, determined = np.zeros(layer.forward.shape[1]), np.zeros(layer.forward.shape[1], dtype=np.bool_)
+            values[columns], determined[columns] = found.values, True
+            return dataclasses.replace(found, values=values, determined=determined)
     return None
 
 
@@ -232,8 +252,12 @@ def _normal_equations(opening: Opening, layer: LayerInFront, point: _Point, weig
     """JᵀJ and Jᵀ(misfit), with PᵀP = P = I - N Nᵀ on the used entries."""
     slopes = np.where(opening.used, point.slopes, 0.0)
     matrix = scipy.sparse.csr_array(scipy.sparse.diags_array(slopes) @ layer.forward)
-    open_part = (matrix.T @ opening.null).T
-    gram: Float = (matrix.T @ matrix).toarray() - open_part.T @ open_part
+    basis = opening.rows if opening.null is None else opening.null
+    assert basis is not None
+    part: Float = np.asarray((matrix.T @ basis).T)
+    gram: Float = part.T @ part
+    if opening.null is not None:
+        gram = (matrix.T @ matrix).toarray() - gram
     square = weight**2 * (point.block.T @ point.block)
     pixels = point.block.shape[1]
     for start in range(0, len(gram), pixels):

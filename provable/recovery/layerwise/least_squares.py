@@ -47,6 +47,9 @@ LARGEST_MATRIX = 1.5e8
 LARGEST_NULLITY = 1024
 """Most dimensions of a null space whose basis is written down."""
 
+LARGEST_BASIS = 6e7
+"""Most entries of a basis of a row space (480 MB)."""
+
 UNDETERMINED = 1e-6
 """An entry of x is undetermined if its unit vector is this far from the row space or more."""
 
@@ -74,6 +77,8 @@ class Solution:
     null : array of shape (channels * pixels, m) or None
         Orthonormal basis of the null space but for entries that no equation sees; None if it was not asked for, or is
         large.
+    rows : array of shape (channels * pixels, r) or None
+        Orthonormal basis of the row space, if that of the null space was asked for but is large; None if it is large too.
     """
 
     values: Float
@@ -83,6 +88,7 @@ class Solution:
     dropped: float
     misfit: float
     null: Float | None = None
+    rows: Float | None = None
 
 
 def solve(system: System, *, null_space: bool = False) -> Solution:
@@ -132,10 +138,17 @@ def _on_all_pixels(solution: Solution, seen: NDArray[np.bool_], channels: int) -
     everywhere = np.tile(seen, channels)
     values, determined = np.zeros(len(everywhere)), np.zeros(len(everywhere), dtype=np.bool_)
     values[everywhere], determined[everywhere] = solution.values, solution.determined
-    null = None if solution.null is None else np.zeros((len(everywhere), solution.null.shape[1]))
-    if null is not None:
-        null[everywhere] = solution.null
-    return dataclasses.replace(solution, values=values, determined=determined, null=null)
+
+    def spread(basis: Float | None) -> Float | None:
+        if basis is None:
+            return None
+        result = np.zeros((len(everywhere), basis.shape[1]))
+        result[everywhere] = basis
+        return result
+
+    return dataclasses.replace(
+        solution, values=values, determined=determined, null=spread(solution.null), rows=spread(solution.rows)
+    )
 
 
 def _balanced(system: System) -> System:
@@ -293,7 +306,8 @@ def _by_null_space(system: System, wanted_basis: bool) -> Solution:
         smallest=min(counted) / largest if counted else 0.0,
         dropped=dropped / largest if largest else 0.0,
         misfit=_relative(system, found),
-        null=_null_basis(rows, rest, channels) if wanted_basis else None,
+        null=(null := _null_basis(rows, rest, channels) if wanted_basis else None),
+        rows=_row_basis(rows, right[:large], rest, channels) if wanted_basis and null is None else None,
     )
 
 
@@ -304,6 +318,15 @@ def _null_basis(rows: Float, rest: Float, channels: int) -> Float | None:
         return None
     complement = np.linalg.qr(rows.T, mode="complete")[0][:, len(rows) :]
     return np.concatenate([rest.T @ part for part in complement.reshape(channels, len(rest), -1)])
+
+
+def _row_basis(rows: Float, divided: Float, rest: Float, channels: int) -> Float | None:
+    """Put the components that K̃ determines and the others' row space together."""
+    size, pixels = channels * len(divided) + len(rows), rest.shape[1]
+    if size > LARGEST_GRAM_MATRIX or size * channels * pixels > LARGEST_BASIS:
+        return None
+    others = (rows.reshape(len(rows), channels, len(rest)) @ rest).reshape(len(rows), channels * pixels)
+    return np.concatenate([np.kron(np.eye(channels), divided), others]).T
 
 
 def _full_svd(block: Float) -> tuple[Float, Float, Float]:

@@ -371,6 +371,38 @@ def test_a_deficient_inner_layer_with_a_wide_one_in_front(activation, channels, 
     assert relative(found.points, inputs) <= 30 * 768 * EPSILON * growth(report)
 
 
+def test_either_basis_of_a_deficient_layer_closes_it(monkeypatch):
+    """With more open directions than may be written down, the row space serves as well as the null space."""
+    from provable.recovery.layerwise import least_squares
+
+    layers = (Conv2d(12, 3, 1, 1), Tanh(), Conv2d(3, 3, 2, 1), Tanh(), Flatten(), Linear(3))
+    observation, inputs, _ = observe(Architecture("wide", (1, 8, 8), layers, "cross_entropy"))
+    first = layerwise_report(observation, rng=0)
+    monkeypatch.setattr(least_squares, "LARGEST_NULLITY", 0)
+    second = layerwise_report(observation, rng=0)
+    for report in (first, second):
+        assert report.recovery.status == "consistent"
+        assert report.steps[1].joint
+        assert relative(report.recovery.points, inputs) <= 30 * 768 * EPSILON * growth(report)
+    assert first.steps[1].equations == second.steps[1].equations
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_dead_pixels_under_a_deficient_layer(seed):
+    """The second convolution lacks equations, and the first one, stride 2, does not see the last row and column."""
+    layers = (Conv2d(12, 3, 2), Softplus(), Conv2d(2, 2), Softplus(), Flatten(), Linear(3))
+    observation, inputs, _ = observe(Architecture("net", (1, 8, 8), layers, "cross_entropy"), seed)
+    report = layerwise_report(observation, rng=0)
+    inner, first = report.steps
+    # K̃ has 8 rows of rank 7, because two sensitivities of the kernel's size commute; then T6 with 12 · 7 and 8 rows of W.
+    assert (inner.rank, first.nullity, first.joint) == (12 * 7 + 8 - 4, 64 - 49, True)
+    found = report.recovery
+    assert found.status == "consistent", found.reason
+    assert found.fibre == ("null-space:15",)
+    assert relative(found.points[..., :7, :7], inputs[..., :7, :7]) <= 30 * 108 * EPSILON * growth(report)
+    assert not np.any(found.points[..., 7, :])
+
+
 def test_what_an_inner_layer_leaves_open_is_counted():
     """Pooling of single pixels in front changes nothing: the null space of the convolution stays open."""
     layers = (AvgPool2d(1), Conv2d(1, 3, 2), Tanh(), Flatten(), Linear(3))
