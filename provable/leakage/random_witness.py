@@ -136,8 +136,8 @@ def restricted_work(system: LayerSystem, outputs: int, inputs: int, width: int) 
     return elimination_work(outputs * places, inputs * width) if largest <= LARGEST_MATRIX else LARGEST_WORK + 1
 
 
-def split_pays(system: LayerSystem, groups: tuple[ChannelGroup, ...], width: int) -> bool:
-    """Tell whether a split is cheaper to look at than the whole system.
+def split_work(system: LayerSystem, groups: tuple[ChannelGroup, ...], width: int) -> int:
+    """Estimate `split_rank`.
 
     Parameters
     ----------
@@ -150,12 +150,12 @@ def split_pays(system: LayerSystem, groups: tuple[ChannelGroup, ...], width: int
 
     Returns
     -------
-    bool
-        False if a group alone needs more multiplications than the elimination of W by a front.
+    int
+        Multiplications; more than `LARGEST_WORK` if that is larger than an elimination of the whole W by a front.
     """
     whole = system.batch_size * frontal.work(system)
-    longest = max(restricted_work(system, group.outputs, group.inputs, width) for group in groups)
-    return longest <= whole or whole > LARGEST_WORK
+    work = [restricted_work(system, group.outputs, group.inputs, width) for group in groups]
+    return sum(work) if max(work) <= whole or whole > LARGEST_WORK else LARGEST_WORK + 1
 
 
 def split_rank(system: LayerSystem, groups: tuple[ChannelGroup, ...], null: Residues, *, seed: int = 0) -> int | None:

@@ -24,6 +24,7 @@ import numpy as np
 
 from provable.leakage import random_witness, residues, structured_witness, witness_search
 from provable.leakage.dimension_counts import (
+    COVERED,
     DEPENDENCY,
     IMAGES,
     TILED,
@@ -147,11 +148,14 @@ def _points(system: LayerSystem, goal: int, seed: int) -> Iterator[LowerBound]:
         weight, sensitivity = witness(system, seed=seed)
         null = random_witness.gradient_kernel(system, sensitivity)
     gradient = None if null is None else system.in_channels * (len(null) - null.shape[1])
+    spent = 0
     for groups, points in zip(splits, normal, strict=True):
         yield from promising(points, SMALL_WORK)
-        if null is None or not random_witness.split_pays(system, groups, null.shape[1]):
+        if null is None or witness_search.ceiling(system, groups, None) < goal:
             continue
-        if witness_search.ceiling(system, groups, None) >= goal:
+        work = random_witness.split_work(system, groups, null.shape[1])
+        if spent + work <= LARGEST_WORK:
+            spent += work
             value = random_witness.split_rank(system, groups, null, seed=seed)
             if value is not None:
                 yield LowerBound(value, WITNESS, gradient, StructuredWitness(groups, None))
@@ -162,7 +166,7 @@ def _points(system: LayerSystem, goal: int, seed: int) -> Iterator[LowerBound]:
             yield whole
     if whole is None:
         for point in left:
-            yield from _structured(system, point, seed)
+            yield from _structured(system, point, seed, SMALL_WORK * 5)
 
 
 def _structured(
@@ -268,7 +272,7 @@ def upper_bound(
     -------
     UpperBound
         The bound and its argument; the dependency law is named where it gives the same bound as another argument but
-        counting equations.
+        counting covered unknowns.
     """
     bound = counted_bound(system, gradient_attained=False)
     if bound.how == TILED or (bound.value == bound.covered and bound.covered <= bound.forward):
@@ -276,13 +280,13 @@ def upper_bound(
     count = bound.forward + bound.gradient
     images = image_count(system, gradient_attained=True)
     shared, point = 0, None
-    if count - system.out_channels * min(system.out_channels, _places(system)) <= bound.value:
+    if count - system.out_channels * min(system.out_channels, _places(system)) <= bound.value - (bound.how == COVERED):
         shared, point = dependencies(system, seed=seed, most_work=most_work)
     if images < min(bound.value, count - shared):
         attained = gradient if gradient is not None else gradient_rank(system, seed=seed)
         if attained == gradient_count(system):
             bound = dataclasses.replace(bound, value=images, how=IMAGES, gradient_attained=True)
-    if shared > 0 and count - shared <= bound.value:
+    if shared > 0 and count - shared <= bound.value - (bound.how == COVERED):
         return dataclasses.replace(bound, value=count - shared, how=DEPENDENCY, dependencies=shared, witness=point)
     return bound
 
