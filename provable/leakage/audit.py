@@ -91,7 +91,7 @@ def audit(
     _check_request(batch_size, noise)
     read = chain(architecture, batch_size=batch_size)
     tell = progress or (lambda what, done, total: None)
-    tell("reading", 0, len(read.links) + 1)
+    tell("reading" if noise is None else "error under noise", 0, len(read.links) + 1)
     noisy = None if noise is None else cramer_rao(architecture, noise, batch_size=batch_size, rng=seed)
     layers = _layers(architecture, read, batch_size, seed, tell)
     dead = dead_inputs(architecture)
