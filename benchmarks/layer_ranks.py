@@ -17,8 +17,8 @@ import time
 import numpy as np
 
 from provable.architectures.zoo import from_zoo
-from provable.leakage import LayerSystem, rank_bounds
 from provable.leakage.chain import chain
+from provable.leakage.layer_systems import LayerSystem, rank_bounds
 
 LEAST_RATIO = 100
 

@@ -12,12 +12,12 @@ import pytest
 from provable import audit
 from provable.architectures import Conv2d
 from provable.architectures.zoo import from_zoo
-from provable.leakage import LayerSystem
-from provable.leakage.coverage import dead_inputs
+from provable.leakage.layer_systems import LayerSystem
+from provable.leakage.layer_systems.rank import upper_bound
 from provable.leakage.metrics import cramer_rao, data_ratio, rgap_index
 from provable.leakage.metrics.catalogue import METRICS
-from provable.leakage.nested_rank import nested_rank_bound
-from provable.leakage.rank import upper_bound
+from provable.leakage.open_dimensions.coverage import dead_inputs
+from provable.leakage.open_dimensions.nested_rank import nested_rank_bound
 
 PAGE = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
 

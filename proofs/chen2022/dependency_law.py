@@ -36,7 +36,7 @@ from provable.architectures import Architecture
 from provable.architectures.activations import Identity, LeakyReLU, Polynomial, ReLU, Tanh
 from provable.architectures.layers import Conv2d, Flatten, Linear
 from provable.arithmetic import constant, full, kind, rank, to_float
-from provable.leakage.layer_system import LayerSystem
+from provable.leakage.layer_systems.layer_system import LayerSystem
 from provable.networks import Parameters, backpropagate, layers, loss_gradient, losses, trace
 from provable.networks.windows import patches
 from provable.theorems import FLOAT64, MODULAR, RATIONAL, Source, Theorem, equal, fact, holds, identity

@@ -36,7 +36,7 @@ from provable.architectures import Architecture
 from provable.architectures.activations import Identity, LeakyReLU, Polynomial
 from provable.architectures.layers import Conv2d, Flatten, Linear
 from provable.arithmetic import RATIONAL, constant, rank
-from provable.leakage.layer_system import LayerSystem
+from provable.leakage.layer_systems.layer_system import LayerSystem
 from provable.networks import Parameters, backpropagate, losses, trace
 from provable.theorems import Source, Theorem, fact, holds, identity
 from provable.theorems.strategies import readable_arrays

@@ -30,7 +30,7 @@ from provable.architectures import Architecture
 from provable.architectures.activations import LeakyReLU, Polynomial
 from provable.architectures.layers import Conv2d, Flatten, Linear
 from provable.arithmetic import constant, full, rank
-from provable.leakage.layer_system import LayerSystem
+from provable.leakage.layer_systems.layer_system import LayerSystem
 from provable.networks import Parameters, backpropagate, gradient_jacobian, losses, trace
 from provable.theorems import RATIONAL, Source, Theorem, fact, holds
 

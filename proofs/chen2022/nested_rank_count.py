@@ -36,7 +36,7 @@ from provable.architectures import Architecture
 from provable.architectures.activations import Identity, Polynomial
 from provable.architectures.layers import Conv2d, Flatten, Linear
 from provable.arithmetic import MODULAR, constant, full, rank
-from provable.leakage.layer_system import LayerSystem
+from provable.leakage.layer_systems.layer_system import LayerSystem
 from provable.networks import Parameters, backpropagate, gradient_jacobian, losses, trace
 from provable.rigor.modular_rank import PRIME, witness_integers
 from provable.theorems import Source, Theorem, holds

@@ -47,9 +47,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from provable.arithmetic import rank
-from provable.leakage.dimension_counts import gradient_count
-from provable.leakage.layer_system import LayerSystem
-from provable.leakage.rank import witness
+from provable.leakage.layer_systems.dimension_counts import gradient_count
+from provable.leakage.layer_systems.layer_system import LayerSystem
+from provable.leakage.layer_systems.rank import witness
 from provable.rigor.modular_rank import PRIME
 from provable.theorems import MODULAR, RATIONAL, Source, Theorem, fact, holds, identity
 from provable.theorems.strategies import readable_arrays

@@ -33,9 +33,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from provable.arithmetic import rank
-from provable.leakage.dimension_counts import forward_count, gradient_count
-from provable.leakage.layer_system import LayerSystem
-from provable.leakage.rank import dependency_rank, rank_bounds, witness
+from provable.leakage.layer_systems.dimension_counts import forward_count, gradient_count
+from provable.leakage.layer_systems.layer_system import LayerSystem
+from provable.leakage.layer_systems.rank import dependency_rank, rank_bounds, witness
 from provable.rigor.modular_rank import PRIME
 from provable.theorems import RATIONAL, Source, Theorem, fact, holds, identity
 

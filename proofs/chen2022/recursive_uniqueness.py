@@ -33,7 +33,7 @@ from provable.architectures import Architecture
 from provable.architectures.activations import Identity, LeakyReLU, Polynomial, ReLU
 from provable.architectures.layers import Conv2d, Flatten, Linear
 from provable.arithmetic import constant, rank, solve
-from provable.leakage.layer_system import LayerSystem
+from provable.leakage.layer_systems.layer_system import LayerSystem
 from provable.networks import Parameters, activations, backpropagate, layers, loss_gradient, losses, trace
 from provable.theorems import RATIONAL, Source, Theorem, equal, holds, identity
 from provable.theorems.strategies import readable_arrays

@@ -35,7 +35,7 @@ from provable.architectures import Architecture
 from provable.architectures.activations import LeakyReLU
 from provable.architectures.layers import Conv2d, Flatten, Linear
 from provable.arithmetic import rank
-from provable.leakage.layer_system import LayerSystem
+from provable.leakage.layer_systems.layer_system import LayerSystem
 from provable.networks import Parameters, backpropagate, losses, trace
 from provable.rigor.modular_rank import PRIME, witness_integers
 from provable.theorems import RATIONAL, Source, Theorem, fact, holds, identity

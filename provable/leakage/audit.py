@@ -14,8 +14,8 @@ T3. For v in the null space of U_1, x and x + v have the same z_1, hence the sam
 space of indistinguishable samples, for every network behind the first layer. So N* >= nullity of U_1, and if x_2 and
 D_1 are determined by T2, N* = nullity of U_1. For several samples U_1 is the system for all of them at once.
 
-What is open without being open by T1 to T3 is bounded by `provable.leakage.nested_rank` (N* from below, all networks) and by
-`provable.leakage.jacobian_rank` (N* from above, at a witness).
+What is open without being open by T1 to T3 is bounded by `provable.leakage.open_dimensions`: N* from below for all networks
+(`nested_rank`), and from above by the rank of all gradients at a witness (`jacobian_rank`).
 
 No rank at any point exceeds the generic one, so what is said of open dimensions holds for all parameters and samples;
 that a layer is solvable holds for generic weights and sensitivities.
@@ -34,14 +34,14 @@ import numpy as np
 
 from provable.architectures import Architecture
 from provable.errors import InputError, UnsupportedError
-from provable.leakage.ambiguity import bound_ambiguity
 from provable.leakage.chain import Chain, Link, chain
-from provable.leakage.coverage import dead_inputs
-from provable.leakage.dimension_counts import COVERED
 from provable.leakage.explanation import assumptions, explain
+from provable.leakage.layer_systems.dimension_counts import COVERED
+from provable.leakage.layer_systems.rank import RankBounds, rank_bounds
+from provable.leakage.layer_systems.rank_certificates import lower_certificate, upper_certificate
 from provable.leakage.metrics import cramer_rao, rgap_index
-from provable.leakage.rank import RankBounds, rank_bounds
-from provable.leakage.rank_certificates import lower_certificate, upper_certificate
+from provable.leakage.open_dimensions.ambiguity import bound_ambiguity
+from provable.leakage.open_dimensions.coverage import dead_inputs
 from provable.leakage.result import Audit, LayerAudit
 
 SENSITIVITY = "nonzero sensitivity"
@@ -192,8 +192,7 @@ def _layer(
     if bounds is None:
         full = system.unknowns
         return LayerAudit(link.path, link.layer.type, *numbers, full, full, SENSITIVITY, COVERED, hidden, reached)
-    upper = upper_certificate(architecture, link.path, system, bounds.upper, seed=seed)
-    certificates = {} if upper is None else {"upper": upper}
+    certificates = {"upper": upper_certificate(architecture, link.path, system, bounds.upper, seed=seed)}
     if bounds.lower is not None:
         certificates["lower"] = lower_certificate(architecture, link.path, system, bounds.lower, seed=seed)
     return LayerAudit(

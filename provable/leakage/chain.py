@@ -25,7 +25,7 @@ from provable.architectures import (
 )
 from provable.architectures.fields import Shape
 from provable.errors import UnsupportedError
-from provable.leakage.layer_system import LayerSystem
+from provable.leakage.layer_systems.layer_system import LayerSystem
 
 INJECTIVE = "injective"
 LOCALLY_INJECTIVE = "locally injective"

@@ -15,9 +15,9 @@ from provable.architectures import Architecture, Conv2d, Flatten, LeakyReLU, Lin
 from provable.checker import check, sparse_rank
 from provable.checker.layer_system import Axis, System
 from provable.checker.witness import Witness, read_point
-from provable.leakage import LayerSystem, rank_bounds, structured_witness, witness_search
-from provable.leakage.rank_certificates import lower_certificate, upper_certificate
-from provable.leakage.structured_witness import StructuredWitness
+from provable.leakage.layer_systems import LayerSystem, rank_bounds, structured_witness, witness_search
+from provable.leakage.layer_systems.rank_certificates import lower_certificate, upper_certificate
+from provable.leakage.layer_systems.structured_witness import StructuredWitness
 from provable.rigor.modular_rank import PRIME, rank_mod
 
 Document = dict[str, Any]
@@ -93,7 +93,7 @@ def test_both_programs_find_the_same_ranks_at_all_points_that_are_proposed(syste
 
 @given(systems())
 def test_counts_of_both_programs_agree(system: LayerSystem) -> None:
-    from provable.leakage import dimension_counts as counts
+    from provable.leakage.layer_systems import dimension_counts as counts
 
     own = checkers_system(system)
     assert own.covered == counts.covered_unknowns(system)

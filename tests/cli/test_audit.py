@@ -39,7 +39,7 @@ def test_the_table_says_what_stays_open(capsys, short):
 
 def test_what_is_not_known_is_not_called_zero(capsys, tmp_path):
     path = tmp_path / "erf.json"
-    layers = (Conv2d(3, 3, padding=1), Erf(), AvgPool2d(2), Flatten(), Linear(4))
+    layers = (Conv2d(3, 3, padding=1), Tanh(), AvgPool2d(2), Conv2d(9, 1), Erf(), Flatten(), Linear(4))
     path.write_text(Architecture("erf", (1, 6, 6), layers, "cross_entropy").to_json())
     status, out, _ = call(capsys, path)
     words = " ".join(out.split())

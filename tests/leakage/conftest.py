@@ -11,8 +11,8 @@ from provable import arithmetic
 from provable.architectures import Architecture, AvgPool2d, Conv2d, Flatten, Linear, MaxPool2d, Residual
 from provable.architectures.layers import chain_shapes
 from provable.arithmetic import RATIONAL
-from provable.leakage import LayerSystem
-from provable.leakage.rank import upper_bound
+from provable.leakage.layer_systems import LayerSystem
+from provable.leakage.layer_systems.rank import upper_bound
 from provable.networks import Parameters, gradient_jacobian
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from provable.architectures.zoo import from_zoo
 from provable.leakage import LayerSystem, audit
-from provable.leakage.coverage import dead_inputs
+from provable.leakage.open_dimensions.coverage import dead_inputs
 from provable.networks import Parameters, backpropagate, forward, losses, trace
 
 # name: deficits of the convolutions, c(M), N*. The deficits are ranks of float64 matrices along real forward and backward

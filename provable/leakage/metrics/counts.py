@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from provable.architectures import Architecture, Conv2d, Linear
 from provable.errors import UnsupportedError
-from provable.leakage.layer_system import LayerSystem
+from provable.leakage.layer_systems.layer_system import LayerSystem
 from provable.leakage.metrics.metric import Metric
 
 WIDTH_METRIC = Metric(

@@ -9,7 +9,7 @@ import numpy as np
 from provable.architectures import Conv2d
 from provable.arithmetic import Float
 from provable.errors import UnsupportedError
-from provable.leakage.layer_system import LayerSystem
+from provable.leakage.layer_systems.layer_system import LayerSystem
 from provable.leakage.metrics.instance import Instance
 from provable.leakage.metrics.metric import Metric
 from provable.networks import backpropagate, losses, trace

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from provable.architectures import Activation, Architecture, BatchNorm2d, Conv2d, Flatten, Linear
 from provable.errors import UnsupportedError
-from provable.leakage.layer_system import LayerSystem
+from provable.leakage.layer_systems.layer_system import LayerSystem
 from provable.leakage.metrics.metric import Metric
 
 METRIC = Metric(

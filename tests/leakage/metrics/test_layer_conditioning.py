@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from provable.architectures import Architecture, Conv2d, Flatten, Linear, Tanh
 from provable.arithmetic import EPSILON
 from provable.errors import UnsupportedError
-from provable.leakage import LayerSystem
+from provable.leakage.layer_systems import LayerSystem
 from provable.leakage.metrics import Instance, layer_conditioning, random_instance
 from provable.networks import Parameters, backpropagate, losses, trace
 

@@ -33,7 +33,7 @@ from provable.architectures import (
 )
 from provable.architectures.zoo import from_zoo
 from provable.errors import UnsupportedError
-from provable.leakage.layer_system import LayerSystem
+from provable.leakage.layer_systems.layer_system import LayerSystem
 from provable.networks import Parameters, backpropagate, embed, losses, trace
 from provable.observations import Observation
 from provable.recovery.layerwise import METHOD, layerwise_report
