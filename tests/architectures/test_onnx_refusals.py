@@ -314,7 +314,7 @@ def test_the_nodes_that_the_output_does_not_need_do_not_matter(save: Callable[..
         (["n", 3, -8, 8], InputError, "input 'x', axis 2: found -8; a positive integer is accepted"),
         (["n", 3, 0, 8], InputError, "input 'x', axis 2: found 0"),
         (["n", 3, 2**40, 8], InputError, "axis 2: found 1099511627776; at most 2147483648"),
-        (["n", 2**31, 2**31, 2**31], InputError, "entries; at most 1099511627776 are accepted"),
+        (["n", 2**31, 2**31, 2**31], InputError, "bytes; at most 1099511627776 entries are accepted"),
         (["n", 3, 8], InputError, "found 3 axes; (batch, features) or (batch, channels, height, width)"),
     ],
 )
@@ -368,7 +368,7 @@ def test_arrays_that_lie(save: Callable[..., Path]) -> None:
     conv = [node("Conv", "x,w", "y")]
     refused(save(conv, [reshaped(3, 2, 3, 4)]), "array 'w': found 216 bytes for the shape (3, 2, 3, 4)", InputError)
     refused(save(conv, [reshaped(-3, 2, 3, 3)]), "array 'w': found the shape (-3, 2, 3, 3)", InputError)
-    refused(save(conv, [reshaped(2**31, 2**31, 3, 3)]), "at most 1099511627776 are accepted", InputError)
+    refused(save(conv, [reshaped(2**31, 2**31, 3, 3)]), "at most 1099511627776 entries are accepted", InputError)
     short = helper.make_tensor("w", TensorProto.FLOAT, [2, 1], [1.0, 2.0])
     short.dims[:] = [2, 3]
     refused(save(conv, [short]), "array 'w': found 2 numbers for the shape (2, 3)", InputError)
