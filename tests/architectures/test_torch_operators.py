@@ -30,7 +30,8 @@ from provable.architectures import (
 from provable.architectures.readers import from_torch
 from provable.architectures.readers.graph import MOST_STEPS
 from provable.architectures.readers.structure import Recognised, recognise
-from provable.architectures.readers.torch_graph import Array, Call, Value, read_calls
+from provable.architectures.readers.torch_graph import Array, Call, Value
+from provable.architectures.readers.torch_operators import read_calls
 from provable.errors import InputError, UnsupportedError
 
 X = Value("x")

@@ -108,7 +108,7 @@ def _read(
             f"{path}: found {fields.shown(outside)} in another file (external data), which is not opened; a file that holds "
             "its weights is accepted, or shapes without numbers if external weights are allowed"
         )
-    from provable.architectures.readers.onnx_graph import read_graph
+    from provable.architectures.readers.onnx_walk import read_graph
 
     try:
         graph, arrays = read_graph(model)

@@ -10,7 +10,7 @@ from typing import Any
 from provable.architectures import fields
 from provable.architectures.fields import Shape
 from provable.architectures.layers import Layer, chain_shapes
-from provable.architectures.readers.graph import MOST_STEPS, Action, Graph, Step
+from provable.architectures.readers.graph import Action, Step
 from provable.errors import InputError, UnsupportedError
 
 
@@ -267,55 +267,3 @@ class TorchGraph:
         known = axes if array.axes is None else tuple(array.axes[axis] for axis in axes)
         shape = tuple(array.shape[axis] for axis in axes)
         self.arrays[call.name] = dataclasses.replace(array, shape=shape, axes=known)
-
-
-def read_calls(
-    calls: tuple[Call, ...], *, input_name: str, input_shape: Shape, output: str, batch: int
-) -> tuple[Graph, dict[str, Array]]:
-    """Read the calls of a module.
-
-    Parameters
-    ----------
-    calls : tuple of Call
-        Every call after those whose results it needs.
-    input_name : str
-        The name of the network's input.
-    input_shape : tuple of int
-        Shape of one sample.
-    output : str
-        The name of the network's output.
-    batch : int
-        The number of samples with which the shapes were found.
-
-    Returns
-    -------
-    graph : Graph
-        The steps that the output needs.
-    arrays : dict of str to Array
-        The parameters by their name in the module.
-
-    Raises
-    ------
-    InputError
-        If there are too many calls or the output does not depend on the input.
-    UnsupportedError
-        For an operator or argument that the description cannot express; the message names the module.
-    """
-    from provable.architectures.readers.torch_operators import OPERATORS
-
-    if len(calls) > MOST_STEPS:
-        raise InputError(f"module: found {len(calls)} calls of operators; at most {MOST_STEPS} are accepted")
-    needed = {output}
-    kept = []
-    for call in reversed(calls):
-        if call.name in needed:
-            kept.append(call)
-            needed.update(value.name for value in call.arguments.values() if isinstance(value, Value))
-    reader = TorchGraph(input_name, input_shape, batch)
-    for call in reversed(kept):
-        if call.operator not in OPERATORS:
-            raise UnsupportedError(f"{call.where}: found an unknown operator; {', '.join(OPERATORS)} are accepted")
-        OPERATORS[call.operator](reader, call)
-    if output not in reader.shapes:
-        raise InputError("module: found an output that does not depend on the input; a network of layers is accepted")
-    return Graph(input_name, input_shape, output, tuple(reader.steps.values())), reader.parameters

@@ -12,7 +12,7 @@ from provable.architectures.fields import Pair, Shape
 from provable.architectures.images import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
 from provable.architectures.layers import Flatten, Layer, Linear
 from provable.architectures.readers.expressions import SOFTPLUS_THRESHOLD
-from provable.architectures.readers.graph import AddedBias, Padded, Scalar, Unchanged
+from provable.architectures.readers.graph import MOST_STEPS, AddedBias, Graph, Padded, Scalar, Unchanged
 from provable.architectures.readers.torch_graph import Array, Call, TorchGraph, Value
 from provable.errors import InputError, UnsupportedError
 
@@ -351,3 +351,53 @@ OPERATORS: dict[str, Callable[[TorchGraph, Call], None]] = {
     "_log_softmax": _softmax,
 }
 """The operators that are read, each with a function that appends its steps to the graph."""
+
+
+def read_calls(
+    calls: tuple[Call, ...], *, input_name: str, input_shape: Shape, output: str, batch: int
+) -> tuple[Graph, dict[str, Array]]:
+    """Read the calls of a module.
+
+    Parameters
+    ----------
+    calls : tuple of Call
+        Every call after those whose results it needs.
+    input_name : str
+        The name of the network's input.
+    input_shape : tuple of int
+        Shape of one sample.
+    output : str
+        The name of the network's output.
+    batch : int
+        The number of samples with which the shapes were found.
+
+    Returns
+    -------
+    graph : Graph
+        The steps that the output needs.
+    arrays : dict of str to Array
+        The parameters by their name in the module.
+
+    Raises
+    ------
+    InputError
+        If there are too many calls or the output does not depend on the input.
+    UnsupportedError
+        For an operator or argument that the description cannot express; the message names the module.
+    """
+    if len(calls) > MOST_STEPS:
+        raise InputError(f"module: found {len(calls)} calls of operators; at most {MOST_STEPS} are accepted")
+    needed = {output}
+    kept = []
+    for call in reversed(calls):
+        if call.name in needed:
+            kept.append(call)
+            needed.update(value.name for value in call.arguments.values() if isinstance(value, Value))
+    reader = TorchGraph(input_name, input_shape, batch)
+    for call in reversed(kept):
+        if call.operator not in OPERATORS:
+            raise UnsupportedError(f"{call.where}: found an unknown operator; {', '.join(OPERATORS)} are accepted")
+        OPERATORS[call.operator](reader, call)
+    if output not in reader.shapes:
+        raise InputError("module: found an output that does not depend on the input; a network of layers is accepted")
+    return Graph(input_name, input_shape, output, tuple(reader.steps.values())), reader.parameters

@@ -18,7 +18,8 @@ from provable.architectures.architecture import Architecture
 from provable.architectures.fields import Shape
 from provable.architectures.readers.naming import described
 from provable.architectures.readers.structure import Recognised, recognise
-from provable.architectures.readers.torch_graph import Array, Call, Value, read_calls
+from provable.architectures.readers.torch_graph import Array, Call, Value
+from provable.architectures.readers.torch_operators import read_calls
 from provable.errors import InputError, UnsupportedError
 
 BATCH = 2
