@@ -18,7 +18,8 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     path : str or Path
         The file; its folder must exist.
     content : bytes
-        What is written to a temporary file beside it, which is then renamed.
+        What is written to a temporary file beside it, which is then renamed. Devices and pipes are written to directly, as
+        renaming would replace them.
 
     Raises
     ------
@@ -28,6 +29,9 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     target = Path(path)
     temporary = None
     try:
+        if target.exists() and not target.is_file() and not target.is_dir():
+            target.write_bytes(content)
+            return
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)

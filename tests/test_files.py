@@ -53,6 +53,17 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
         read_limited(tmp_path, limit_bytes=10)
 
 
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(path, b"abc")
+        assert os.read(reader, 10) == b"abc" and path.is_fifo()
+    finally:
+        os.close(reader)
+
+
 def test_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit, accepted in ((3, True), (2, False)):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"abc")))
