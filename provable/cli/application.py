@@ -64,6 +64,8 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"the memory of this machine does not suffice ({error})")
     except BrokenPipeError:
         return 1
+    if status == 130:  # some releases of Typer turn the interrupt into this status, without a word
+        return _fail("interrupted", 130)
     return status if isinstance(status, int) else 0
 
 

@@ -115,11 +115,12 @@ def show(result: Audit, console: Console) -> None:
     console : rich.console.Console
         Where to.
     """
+    from rich.markup import escape
     from rich.table import Table
 
     samples = "one sample" if result.batch_size == 1 else f"{result.batch_size} samples"
     table = Table(
-        title=f"{result.architecture.name}: equations that the gradient of {samples} gives for each layer's input"
+        title=f"{escape(result.architecture.name)}: equations that the gradient of {samples} gives for each layer's input"
     )
     table.add_column("layer", no_wrap=True)
     for heading in ("unknowns", "equations", "rank", "short by"):

@@ -78,6 +78,31 @@ def test_the_zoo_is_listed(capsys):
     assert status == 0 and [row["name"] for row in json.loads(out)["zoo"]] == list(zoo())
 
 
+def test_a_name_is_no_markup(capsys, tmp_path):
+    path = tmp_path / "name.json"
+    path.write_text(Architecture("[bold]a[/red]", (3,), (Linear(2),), "squared").to_json())
+    status, out, err = call(capsys, path)
+    assert (status, err) == (0, "") and "[bold]a[/red]" in out
+
+
+def test_noise_of_any_size_has_a_bound(capsys, tmp_path):
+    path = tmp_path / "linear.json"
+    path.write_text(Architecture("linear", (3,), (Linear(2),), "squared").to_json())
+    for noise in ("1e-320", "1e300", "1.7e308"):
+        status, out, err = call(capsys, path, "--noise", noise)
+        assert (status, err) == (0, "") and "error under noise: an unbiased attack errs by at least" in out
+
+
+def test_an_interrupt_is_one_line_and_leaves_no_file(capsys, short, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("provable.leakage.audit", interrupt)
+    status, out, err = call(capsys, short, "-o", tmp_path / "out.json")
+    assert (status, out, err) == (130, "", "provable: interrupted\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["short.json"]
+
+
 def test_a_network_of_the_zoo(capsys):
     status, out, _ = call(capsys, "cnn-digits")
     assert status == 0 and "identifiable" in out
@@ -91,6 +116,7 @@ def test_a_network_of_the_zoo(capsys):
         (["cnn-digit"], ["cnn-digit", "cnn-digits"]),
         (["missing.json"], ["missing.json"]),
         (["cnn-digits", "--batch-size", "0"], ["batch_size", "0"]),
+        (["cnn-digits", "--batch-size", "9" * 30], ["batch_size", "2147483648"]),
         (["vit-t16-patches", "--noise", "0.5"], ["150528"]),
         (["resnet18-32", "--noise", "0.5"], ["batch_norm2d"]),
         (["cnn-digits", "--noise", "nan"], ["noise", "nan"]),
