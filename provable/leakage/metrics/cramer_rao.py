@@ -203,10 +203,13 @@ def bounds(found: Spectrum, noise: float, *, description: str, is_local: bool) -
     """
     order, zeros = len(found.values), found.nullity
     with np.errstate(divide="ignore"):
-        variances = noise**2 / found.values[zeros:] ** 2
+        variances = (
+            1 / found.values[zeros:] ** 2
+        )  # under noise of standard deviation 1, since the square of σ may overflow
     total, resolved = math.fsum(variances), found.is_resolved
     null, rows = found.vectors[:, :zeros], found.vectors[:, zeros:]
-    coordinates = np.sqrt(rows**2 @ variances)
+    with np.errstate(over="ignore"):
+        coordinates = noise * np.sqrt(rows**2 @ variances)
     # singular vectors are accurate to rounding times the condition number, which a clear gap keeps below 1e9
     tolerance = min(1e-4, max(1e-8, 30 * EPSILON * found.condition_number))
     coordinates[np.sqrt((null**2).sum(axis=1)) > tolerance] = math.inf
@@ -217,8 +220,8 @@ def bounds(found: Spectrum, noise: float, *, description: str, is_local: bool) -
         nullity=zeros if resolved else None,
         gap=found.gap,
         condition_number=found.condition_number,
-        rmse_lower_bound=None if zeros and resolved else math.sqrt(total / order),
-        identifiable_rmse_lower_bound=math.sqrt(total / found.rank) if found.rank else None,
+        rmse_lower_bound=None if zeros and resolved else noise * math.sqrt(total / order),
+        identifiable_rmse_lower_bound=noise * math.sqrt(total / found.rank) if found.rank else None,
         coordinate_lower_bounds=coordinates,
         is_local=is_local,
     )

@@ -141,6 +141,14 @@ def test_only_unseen_pixels_are_lost_where_all_others_are_seen():
     assert 0 < bound.identifiable_rmse_lower_bound < math.inf
 
 
+@pytest.mark.parametrize("noise", [1e-300, 1e-160, 1e160, 1e300])
+def test_noise_whose_square_is_no_float_is_no_obstacle(networks, noise):
+    one, other = (cramer_rao(networks["dense"], sigma, rng=0) for sigma in (1.0, noise))
+    # one multiplication by the noise behind the same numbers
+    assert other.rmse_lower_bound == noise * one.rmse_lower_bound
+    np.testing.assert_array_equal(other.coordinate_lower_bounds, noise * one.coordinate_lower_bounds)
+
+
 def test_a_network_without_a_gradient_tells_nothing():
     network = Architecture("dead", (2,), (Linear(2), Tanh(), Linear(1)), "squared")
     zeros = Parameters(network, {name: np.zeros(shape) for name, shape in network.parameter_shapes.items()})
