@@ -33,6 +33,7 @@ from fractions import Fraction
 import numpy as np
 
 from provable.architectures import Architecture
+from provable.architectures.fields import LARGEST_DIMENSION
 from provable.errors import InputError, UnsupportedError
 from provable.leakage.chain import Chain, Link, chain
 from provable.leakage.explanation import assumptions, explain
@@ -156,6 +157,8 @@ def _seed(rng: int | np.random.Generator | None) -> int:
 def _check_request(batch_size: int, noise: float | None) -> None:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size: found {str(batch_size)[:40]!r}; a positive integer is accepted")
+    if batch_size > LARGEST_DIMENSION:  # counts of all samples' positions stay below 2^63
+        raise InputError(f"batch_size: found {str(batch_size)[:40]}; at most {LARGEST_DIMENSION} is accepted")
     if noise is not None and not (isinstance(noise, int | float) and 0 <= noise < float("inf")):
         raise InputError(f"noise: found {str(noise)[:40]!r}; a nonnegative number is accepted")
 

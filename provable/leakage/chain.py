@@ -82,6 +82,11 @@ class Link:
         return _passing_all(self.activations)
 
     @property
+    def repeats_values(self) -> bool:
+        """Whether some activation takes a value twice where it is not flat, so that a sensitivity has several candidates."""
+        return any(passing(activation) == LOCALLY_INJECTIVE for activation in self.activations)
+
+    @property
     def is_affine(self) -> bool:
         """Whether nothing but affine functions follows, so that the derivative is the same everywhere."""
         return _is_affine(self.activations)
@@ -311,6 +316,8 @@ def _start(architecture: Architecture, links: tuple[Link, ...], batch_size: int)
     outputs = architecture.output_size
     unique = outputs > 2 if architecture.loss == "cross_entropy" else outputs > 1
     number = "one scale" if unique else "at most two scales (twins)"
+    if unique and architecture.loss == "squared":  # W x = c y: the scale t of x fulfils t W x - y = (W x - y) / t
+        number += ", or two (twins) if the label is a multiple of the outputs, as a label of zeros is"
     how = (
         f"{links[-1].name} has no bias: its weight gradient gives its input up to scale, and the {architecture.loss} loss "
         f"with a known label leaves {number}"

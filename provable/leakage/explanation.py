@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provable.architectures import Architecture
-from provable.leakage.chain import LOCALLY_INJECTIVE, Chain
+from provable.leakage.chain import Chain
 from provable.leakage.result import Ambiguity, LayerAudit
 
 
@@ -35,7 +35,7 @@ def assumptions(read: Chain, batch_size: int) -> tuple[str, ...]:
             "be open are open for all parameters and samples"
         )
     for link in convolutions:
-        if link.passes == LOCALLY_INJECTIVE:
+        if link.repeats_values:
             names = " and ".join(activation.type for activation in link.activations)
             found.append(
                 f"{link.name} is followed by {names}: not injective, so the layers below are determined locally, up to "
@@ -108,7 +108,7 @@ def explain(
 
 
 def _identifiable(read: Chain, layers: tuple[LayerAudit, ...]) -> str:
-    if not all(layer.is_solvable for layer in layers):
+    if not read.sees_sample or not all(layer.is_solvable for layer in layers):
         return (
             "The gradient determines the sample up to isolated candidates: no direction leaves all gradients unchanged, even "
             "if not every layer can be solved on its own. The equations do not stop an attack on all layers at once."
@@ -119,7 +119,7 @@ def _identifiable(read: Chain, layers: tuple[LayerAudit, ...]) -> str:
         else "layer by layer, every input is the only solution of linear equations that are known."
     )
     start = read.start
-    if any(link.passes == LOCALLY_INJECTIVE for link in read.links[: start.position]):
+    if any(link.repeats_values for link in read.links[: start.position]):
         return answer + (
             " There may be several such samples, but only isolated ones, because an activation takes values twice."
         )

@@ -193,6 +193,36 @@ def test_a_bias_in_the_middle_starts_the_recursion_there():
     assert result.assumptions[1].startswith("layer 2 (linear) has a bias")
 
 
+def small_gradient(architecture, seed, x, label):
+    parameters = Parameters.random(architecture, rng=seed)
+    return loss_gradient(architecture, parameters, x, label)
+
+
+@pytest.mark.parametrize("behind", [(), (ReLU(),), (Identity(), ReLU()), (ELU(0.0),)])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_sign_that_an_even_activation_forgets_is_not_called_exact(behind, seed):
+    small = network((3,), Linear(4, bias=False), Polynomial((0.0, 0.0, 1.0)), *behind, Linear(2), loss="squared")
+    rng = np.random.default_rng(seed)
+    x, label = rng.standard_normal((1, 3)), rng.standard_normal((1, 2))
+    first, second = (small_gradient(small, seed, sign * x, label) for sign in (1, -1))
+    assert all(np.array_equal(first[name], second[name]) for name in first)  # signs are exact, in every product
+    assert "There may be several such samples" in audit(small).explanation
+
+
+def test_a_label_of_zeros_has_twins_under_the_squared_loss():
+    small = network((4,), Linear(3, bias=False), loss="squared")
+    x = np.random.default_rng(0).standard_normal((1, 4))
+    first, second = (small_gradient(small, 0, sign * x, np.zeros((1, 3))) for sign in (1, -1))
+    assert all(np.array_equal(first[name], second[name]) and first[name].any() for name in first)
+    assert "a label of zeros" in audit(small).assumptions[1]
+
+
+def test_a_sample_behind_a_first_pooling_is_not_said_to_be_in_the_first_gradient():
+    pooling = AvgPool2d(2, 1, padding=1)
+    result = audit(network((1, 2, 2), pooling, Flatten(), Linear(3)))
+    assert result.verdict == "identifiable" and "exactly" not in result.explanation
+
+
 @pytest.mark.parametrize(
     ("outputs", "loss", "twins"),
     [
@@ -330,6 +360,8 @@ def test_what_has_no_layer_system_is_named(kind):
         ({"batch_size": 0}, InputError, "batch_size"),
         ({"batch_size": True}, InputError, "batch_size"),
         ({"batch_size": 1.5}, InputError, "batch_size"),
+        ({"batch_size": 2**31 + 1}, InputError, "batch_size"),
+        ({"batch_size": 10**30}, InputError, "batch_size"),
         ({"noise": -1.0}, InputError, "noise"),
         ({"noise": float("nan")}, InputError, "noise"),
         ({"noise": "much"}, InputError, "noise"),
