@@ -28,6 +28,7 @@ information matrices", IEEE Transactions on Signal Processing, 2001.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -220,8 +221,13 @@ def bounds(found: Spectrum, noise: float, *, description: str, is_local: bool) -
         nullity=zeros if resolved else None,
         gap=found.gap,
         condition_number=found.condition_number,
-        rmse_lower_bound=None if zeros and resolved else noise * math.sqrt(total / order),
-        identifiable_rmse_lower_bound=noise * math.sqrt(total / found.rank) if found.rank else None,
+        rmse_lower_bound=None if zeros and resolved else _scaled(noise, math.sqrt(total / order)),
+        identifiable_rmse_lower_bound=_scaled(noise, math.sqrt(total / found.rank)) if found.rank else None,
         coordinate_lower_bounds=coordinates,
         is_local=is_local,
     )
+
+
+def _scaled(noise: float, bound: float) -> float:
+    """The bound under this noise; the largest float, which is a lower bound too, instead of an infinity that it is not."""
+    return min(noise * bound, sys.float_info.max)

@@ -149,6 +149,12 @@ def test_noise_whose_square_is_no_float_is_no_obstacle(networks, noise):
     np.testing.assert_array_equal(other.coordinate_lower_bounds, noise * one.coordinate_lower_bounds)
 
 
+def test_a_bound_that_is_no_float_is_not_called_infinite(networks):
+    bound = cramer_rao(networks["dense"], 1.7e308, rng=0)
+    assert not bound.infinite and math.isfinite(bound.rmse_lower_bound)
+    json.dumps(bound.to_dict(), allow_nan=False)
+
+
 def test_a_network_without_a_gradient_tells_nothing():
     network = Architecture("dead", (2,), (Linear(2), Tanh(), Linear(1)), "squared")
     zeros = Parameters(network, {name: np.zeros(shape) for name, shape in network.parameter_shapes.items()})
