@@ -86,7 +86,7 @@ def smallest_eigenvalue_exceeds(rows: Rows, first: list[int], level: arb, border
         front, side, corner, lost = _eliminate(front, side, corner, width)
         spent += lost
         start = stop
-    spent += _sum_of_radii(corner, largest=False) if side else arb(0)
+    spent += radii_norm(corner, symmetric=True) if side else arb(0)
     front = [row[: index + 1] for index, row in enumerate(corner.mid().tolist())]
     while front:
         width = min(_CORNER_STEP, len(front))
@@ -119,12 +119,12 @@ def _eliminate(front: Rows, side: Rows, corner: arb_mat, width: int) -> tuple[Ro
         return [], [[] for _ in side], corner, lost
     rest = arb_mat([[front[max(i, j)][min(i, j)] for j in range(width, size)] for i in range(width, size)])
     rest = rest - left.transpose() * image
-    lost += _sum_of_radii(rest, largest=True)
+    lost += radii_norm(rest, symmetric=True)
     rows: Rows = [row[: index + 1] for index, row in enumerate(rest.mid().tolist())]
     if not side:
         return rows, [], corner, lost
     lines = arb_mat([line[width:] for line in side]) - right.transpose() * image
-    return rows, lines.mid().tolist(), corner, lost + 2 * _sum_of_radii(lines, largest=False)
+    return rows, lines.mid().tolist(), corner, lost + 2 * radii_norm(lines, symmetric=False)
 
 
 def _halves(matrix: arb_mat, columns: int) -> tuple[arb_mat, arb_mat]:
@@ -135,11 +135,27 @@ def _halves(matrix: arb_mat, columns: int) -> tuple[arb_mat, arb_mat]:
     return arb_mat([row[:columns] for row in rows]), arb_mat([row[columns:] for row in rows])
 
 
-def _sum_of_radii(matrix: arb_mat, *, largest: bool) -> arb:
-    """Bound the norm of matrix - mid(matrix) by the largest sum of radii in a row, if symmetric, or by all radii."""
+def radii_norm(matrix: arb_mat, *, symmetric: bool) -> arb:
+    """Bound how far a matrix of balls is from the midpoints by which it is replaced, in the spectral norm.
+
+    Parameters
+    ----------
+    matrix : arb_mat
+        Balls around a matrix A.
+    symmetric : bool
+        Whether A is symmetric, and replaced by the midpoints of the lower triangle and their mirror image.
+
+    Returns
+    -------
+    arb
+        An upper bound. In general it is the sum of all radii. For a symmetric A it is the largest sum in a row of the
+        radii and their mirror images: roundings make those two differ, and either may be the radius that counts.
+    """
     around_zero = matrix - matrix.mid()
+    if symmetric:
+        around_zero = around_zero + around_zero.transpose()
     sums = [entry.abs_upper() for entry in (around_zero * arb_mat([[1]] * matrix.ncols())).entries()]
-    return max(sums) if largest else sum(sums, arb(0)).abs_upper()
+    return max(sums) if symmetric else sum(sums, arb(0)).abs_upper()
 
 
 def negative_pivots(rows: Rows) -> int:

@@ -151,6 +151,8 @@ def _exceeds(bands: list[Balls], border: Balls | None, shift: float) -> bool:
             spent, negative = spent + lost, negative + count
         begin += block
     if corner is not None:
+        # the lower triangle is what the elimination goes on with, and the radii above it differ by roundings
+        corner = matrix_of(_mirrored(balls_of(corner)))
         rest = balls_of(corner.mid())
         spent = spent + frobenius_upper(corner - corner.mid())
         while len(rest):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provable.checker import envelope
-from provable.checker.envelope import negative_pivots, smallest_eigenvalue_exceeds
+from provable.checker.envelope import negative_pivots, radii_norm, smallest_eigenvalue_exceeds
 from provable.checker.verdict import Undecided
 from provable.rigor import envelope_definite
 from provable.rigor.envelope_definite import dense_lower_eigenvalue
@@ -120,6 +120,29 @@ def test_negative_pivots_are_negative_eigenvalues(seed: int, size: int) -> None:
         assert negative_pivots(rows_of(matrix)) == int(np.sum(values < 0))
     with pytest.raises(Undecided):
         negative_pivots([[flint.arb(0)]])
+
+
+@FEW
+@given(SEEDS, st.integers(1, 12), st.integers(1, 12), st.booleans())
+def test_what_is_rounded_away_is_bounded_whichever_triangle_has_the_wide_balls(
+    seed: int, height: int, width: int, symmetric: bool
+) -> None:
+    """Balls of a symmetric matrix whose radii are not symmetric; every matrix inside is near to the midpoints."""
+    rng = np.random.default_rng(seed)
+    width = height if symmetric else width
+    radii = np.round(2.0**20 * 10.0 ** rng.uniform(-3, 0, (height, width))) / 2.0**20
+    middles = rng.integers(-9, 10, (height, width)).astype(float)
+    if symmetric:
+        middles = np.tril(middles) + np.tril(middles, -1).T
+    balls = flint.arb_mat(
+        [[flint.arb(m, r) for m, r in zip(*rows, strict=True)] for rows in zip(middles, radii, strict=True)]
+    )
+    found = float(radii_norm(balls, symmetric=symmetric))
+    # the worst case of nonnegative matrices: all entries at the ends of their balls
+    worst = np.tril(radii) + np.tril(radii, -1).T if symmetric else radii
+    norm = np.linalg.norm(worst, 2)
+    assert found >= norm * (1 - 30 * 12 * 2.0**-52)
+    assert found <= 30 * height * width * np.max(radii)  # and finite, of the size of radii
 
 
 @FEW
