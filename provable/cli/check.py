@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,7 +23,9 @@ OF_OBSERVATIONS = ("isolated-recovery", "layerwise-recovery")
 
 
 def check(
-    file: Annotated[str, typer.Argument(help="A certificate (.json) or a recovery (.npz); - for standard input.")],
+    file: Annotated[
+        str, typer.Argument(help="A certificate or audit (.json) or a recovery (.npz); - for standard input.")
+    ],
     observation: Annotated[
         Path | None, typer.Option("--observation", help="The observation (.npz) that the certificate is about.")
     ] = None,
@@ -33,7 +36,7 @@ def check(
     Parameters
     ----------
     file : str
-        The certificate, or a recovery that contains one.
+        The certificate, or a recovery or an audit that contains some.
     observation : Path, optional
         The observation's file, for claims about one.
     as_json : bool
@@ -57,6 +60,9 @@ def check(
     evidence = None if observation is None else read_limited(observation, limit_bytes=LIMIT_BYTES)
     recovery = _recovery(content, file)
     text = _text(content, recovery, file)
+    if recovery is None and (audit := _audit(text)) is not None:
+        _check_audit(audit, file, as_json)
+        return
     result = checker.check(text, observation=evidence)
     if not result.valid and not result.claim:
         raise InputError(f"{file}: certificate: {result.reason}")
@@ -73,6 +79,39 @@ def check(
 
     emit(result.to_json(), as_json=as_json, output=None, show=show)
     if not result.valid:
+        raise typer.Exit(1)
+
+
+def _audit(text: str) -> dict[str, Any] | None:
+    from provable.leakage.rechecking import is_audit
+
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return document if is_audit(document) else None
+
+
+def _check_audit(document: dict[str, Any], name: str, as_json: bool) -> None:
+    from provable.leakage.rechecking import recheck
+
+    try:
+        bounds = recheck(document)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    valid = all(bound.valid for bound in bounds)
+
+    def show(console: Console) -> None:
+        for bound in bounds:
+            verdict = "[bold green]valid[/]    " if bound.valid else "[bold red]not valid[/]"
+            sign = "≥" if bound.side == "lower" else "≤"
+            console.print(f"{verdict}  layer {bound.path}: rank {sign} {bound.value}", highlight=False)
+            if not bound.valid:
+                console.print(f"           {bound.reason}", highlight=False, markup=False, soft_wrap=True)
+
+    result = {"valid": valid, "bounds": [dataclasses.asdict(bound) for bound in bounds]}
+    emit(json.dumps(result, indent=2), as_json=as_json, output=None, show=show)
+    if not valid:
         raise typer.Exit(1)
 
 
