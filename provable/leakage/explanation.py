@@ -139,7 +139,8 @@ def _ambiguous(ambiguity: Ambiguity, inputs: int, dead: int, batch_size: int) ->
     if dead:
         answer += f" {batch_size * dead} input values are never looked at."
     if ambiguity.upper == ambiguity.lower:
-        answer += f" The other {inputs - ambiguity.lower} are determined."
+        rest = inputs - ambiguity.lower
+        answer += f" The other {rest} {'is' if rest == 1 else 'are'} determined." if rest else " None is determined."
     elif ambiguity.upper is not None:
         answer += f" At most {ambiguity.upper} stay open."
     else:

@@ -223,6 +223,13 @@ def test_a_sample_behind_a_first_pooling_is_not_said_to_be_in_the_first_gradient
     assert result.verdict == "identifiable" and "exactly" not in result.explanation
 
 
+def test_what_is_determined_is_counted_in_words():
+    one = network((1, 3, 3), Conv2d(1, 1, 3), Tanh(), Flatten(), Linear(3))
+    none = network((1, 1, 1), Conv2d(1, 1, 2, padding=1), Tanh(), Flatten(), Linear(3))  # sees nothing but padding
+    assert "The other 1 is determined" in audit(one).explanation
+    assert "None is determined" in audit(none).explanation
+
+
 @pytest.mark.parametrize(
     ("outputs", "loss", "twins"),
     [
