@@ -259,6 +259,8 @@ def _smallest_forward(layer: AffineLayer, lowest: Float) -> float:
     gram = (matrix.T @ matrix).tocsc()
     unseen = (np.arange(layer.channels)[:, None] * layer.pixels + layer.unseen).ravel()
     scale = float(abs(gram).sum(axis=0).max())
+    if scale == 0:  # of an input none of which is seen, for instance
+        return 0.0
     filled = np.zeros(gram.shape[0])
     filled[unseen] = gram.max()
     gram = gram + diags(filled)

@@ -406,6 +406,11 @@ def test_what_cannot_be_certified_is_refused_with_a_reason() -> None:
     assert "2 atoms" in reason(certify(cases.observation, two))
     wide = Architecture("wide", (1, 4, 4), (Conv2d(1, 3), LEAKY, Flatten(), Linear(3)), "squared")
     assert "direction may be left open" in reason(certify(*sample(wide, 0)[1:]))
+    # the next layer's strides reach the corners only, and there the first layer sees nothing but padding
+    blind = (Conv2d(6, 1, 3, 2), LEAKY, Conv2d(4, 1, 3), LEAKY, Flatten(), Linear(3))
+    assert "direction may be left open" in reason(
+        certify(*sample(Architecture("b", (1, 5, 5), blind, "squared"), 0)[1:])
+    )
     unknown = Architecture("unknown", (4,), (Linear(4), LEAKY, Linear(3, False)), "cross_entropy")
     assert "determines the coefficient" in reason(certify(*sample(unknown, 0)[1:]))
     _, observation, measure = sample(NETWORKS["tanh"], 0)
