@@ -43,14 +43,15 @@ import hashlib
 from fractions import Fraction
 from typing import Any
 
-from flint import arb, arb_mat, ctx
+from flint import arb, ctx
 
 from provable.checker import documents
-from provable.checker.affine import Affine, Step, chain, combination, norm_of_columns, unseen_pixels
+from provable.checker.affine import Affine, combination, norm_of_columns, unseen_pixels
 from provable.checker.archive import Archive, Numbers
 from provable.checker.bounds import exact, length
+from provable.checker.explaining_point import ExplainingPoint
 from provable.checker.injectivity import Proof
-from provable.checker.inversion import Entry, entry, value
+from provable.checker.inversion import Entry, entry
 from provable.checker.verdict import Invalid, Undecided
 
 _PRECISIONS = (128, 256, 512)
@@ -111,29 +112,12 @@ def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
     raise Invalid("the claim could not be decided with balls of 512 bits")
 
 
-class _Problem:
+class _Problem(ExplainingPoint):
     """The observation and the claim, read and compared in shape."""
 
     def __init__(self, archive: Archive, data: dict[str, Any], numbers: dict[str, Fraction]) -> None:
-        if archive.text("format") != "provable-observation/1":
-            raise Invalid("the observation is not a provable-observation/1 file")
-        kind = archive.text("kind")
-        if kind not in ("gradient", "parameter-change"):
-            raise Invalid("the observation is neither a gradient nor a parameter-change")
+        super().__init__(archive, data, numbers["residual"])
         self.numbers = numbers
-        points = documents.rational_rows(data["points"], "points")
-        coefficients = documents.rational_rows(data["coefficients"], "coefficients")
-        if len(points) != 1 or len(coefficients) != 1:
-            raise Invalid("the measure has not exactly one atom, which this claim is about")
-        self.point, self.coefficients = points[0], coefficients[0]
-        self.steps, shape = chain(archive)
-        self.affine = [step for step in self.steps if isinstance(step, Affine)]
-        size = 1
-        for extent in shape:
-            size *= extent
-        if size != len(self.point) or self.affine[-1].outputs != len(self.coefficients):
-            raise Invalid("the point or the coefficients have not as many entries as the network has inputs or outputs")
-        self.observed = self._pieces(archive, data["pieces"])
         self.proofs = [Proof(entry) for entry in data["layers"]] if isinstance(data["layers"], list) else []
         if [proof.layer for proof in self.proofs] != [affine.index for affine in self.affine]:
             raise Invalid("layers is not a list of one entry for every layer with parameters, in their order")
@@ -154,38 +138,16 @@ class _Problem:
             if (last.index, "bias") not in self.observed:
                 raise Invalid("the bias gradient of the last layer is used, and it is no piece that was observed")
         else:
-            self.logistic = _logistic(archive, data, kind, last, self.observed)
-
-    def _pieces(self, archive: Archive, value: Any) -> dict[tuple[int, str], Numbers]:
-        if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
-            raise Invalid("the pieces are not a list of names")
-        known = {f"{a.index}/weight": ((a.index, "weight"), a.weight) for a in self.affine}
-        known |= {f"{a.index}/bias": ((a.index, "bias"), a.bias) for a in self.affine if a.bias is not None}
-        observed = {}
-        for name in value:
-            if name not in known or known[name][0] in observed:
-                raise Invalid(f"the piece {ascii(name)[:40]} is no parameter of the network, or is named twice")
-            piece, parameter = known[name]
-            observed[piece] = archive.numbers(f"vector/{name}")
-            if observed[piece].shape != parameter.shape:
-                raise Invalid(f"the piece {name} has not the shape of its parameter")
-        return observed
+            self.logistic = _logistic(archive, data, self.kind, last, self.observed)
 
     def check(self) -> None:
         """Check everything at the working precision; raises `Invalid` or `Undecided`."""
-        stages, outputs = self._forward()
+        stages, outputs = self.forward()
         coefficients = [exact(entry) for entry in self.coefficients]
-        columns = [[arb(int(i == k)) for i in range(len(coefficients))] for k in range(len(coefficients))]
-        backward: list[tuple[list[list[arb]], list[list[arb]]]] = []  # (B_j, H_j) from the last layer to the first
-        for place in range(len(self.affine) - 1, -1, -1):
-            heads = [self.affine[place].adjoint(column) for column in columns] if place else []
-            backward.append((columns, heads))
-            if place:
-                columns = [[s * h for s, h in zip(stages[place - 1][2], head, strict=True)] for head in heads]
-        backward.reverse()
+        backward = self.backward(stages)
         patches = [affine.patches(x) for affine, x in zip(self.affine, outputs, strict=True)]
-        sensitivities = [combination(columns, coefficients) for columns, _ in backward]
-        self._check_residual(sensitivities, patches)
+        sensitivities = self.sensitivities(backward)
+        self.check_residual(sensitivities, patches)
         delta = exact(self.numbers["eta"] + self.numbers["residual"]).abs_upper()
         gamma = exact(self.numbers["coefficient_rho"]).abs_upper()
         if self.logistic is None:
@@ -223,39 +185,6 @@ class _Problem:
                 for pixel in self.unseen[place]:
                     entries[pixel :: affine.pixels] = [_UNKNOWN] * affine.channels[0]
                 twist = _turned(entries, affine, heads, coefficients, error.abs_upper(), gamma, twist)
-
-    def _forward(self) -> tuple[list[tuple[list[arb], list[arb], list[arb]]], list[list[arb]]]:
-        """For every activation ẑ, σ(ẑ), σ'(ẑ), and for every affine layer its input."""
-        current = [exact(entry) for entry in self.point]
-        stages: list[tuple[list[arb], list[arb], list[arb]]] = []
-        inputs: list[list[arb]] = []
-        step: Step
-        for step in self.steps:
-            if isinstance(step, Affine):
-                inputs.append(current)
-                current = step.forward(current)
-            else:
-                pairs = [value(step, z) for z in current]
-                stages.append((current, [output for output, _ in pairs], [slope for _, slope in pairs]))
-                current = stages[-1][1]
-        return stages, inputs
-
-    def _check_residual(self, sensitivities: list[list[arb]], patches: list[arb_mat]) -> None:
-        misfit = arb(0)
-        for affine, sensitivity, windows in zip(self.affine, sensitivities, patches, strict=True):
-            for part in ("weight", "bias"):
-                if (affine.index, part) not in self.observed:
-                    continue
-                weight = part == "weight"
-                values = affine.gradient(sensitivity, windows) if weight else affine.bias_gradient(sensitivity)
-                for number, seen in zip(values, self.observed[affine.index, part].entries, strict=True):
-                    difference = number - arb(seen)
-                    misfit += difference * difference
-        allowed = exact(self.numbers["residual"] ** 2)
-        if misfit > allowed:
-            raise Invalid("the point does not explain the observation within the stated residual")
-        if not misfit <= allowed:
-            raise Undecided
 
     def _check_logistic(self, product: arb, slack: arb, coefficient: arb) -> None:
         assert self.logistic is not None
