@@ -14,6 +14,7 @@ from provable.checker import (
     isolated_recovery,
     layer_ranks,
     layerwise_recovery,
+    null_space_fibre,
     uniqueness,
 )
 from provable.checker.verdict import CheckResult, Invalid
@@ -27,7 +28,11 @@ _CHECKS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "counterexample": counterexample.check,
 }
 
-_OF_OBSERVATIONS = {"isolated-recovery": isolated_recovery.check, "layerwise-recovery": layerwise_recovery.check}
+_OF_OBSERVATIONS = {
+    "isolated-recovery": isolated_recovery.check,
+    "layerwise-recovery": layerwise_recovery.check,
+    "null-space-fibre": null_space_fibre.check,
+}
 
 CLAIMS = (*_OF_OBSERVATIONS, *_CHECKS)
 """The claim types that are known."""
@@ -45,7 +50,7 @@ def check(
     certificate : str, bytes or dict
         A document of `provable-certificate/1`, as text or parsed.
     observation : bytes, optional
-        The bytes of the observation file; ``isolated-recovery`` and ``layerwise-recovery`` need them.
+        The bytes of the observation file; claims about what was recovered need them.
     architecture : str, optional
         Canonical JSON of an architecture; a claim about another one is then not accepted.
 

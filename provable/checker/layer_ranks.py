@@ -54,13 +54,87 @@ from typing import Any
 from flint import fmpz
 
 from provable.checker import documents
-from provable.checker.description import layer_at, layers_of, pair
+from provable.checker.description import Layer, Shape, layer_at, layers_of, pair
 from provable.checker.layer_system import Axis, System
 from provable.checker.verdict import Invalid
 from provable.checker.witness import Witness, read_point
 
 _SIZES = ("in_channels", "height", "width", "out_channels")
 _PAIRS = ("kernel", "stride", "padding")
+
+
+def _sizes_of(architecture: tuple[list[Layer], Shape], path: str) -> list[Any]:
+    """Channels, height, width, output channels, kernel, stride and padding of a layer."""
+    layer, shape = layer_at(*architecture, path)
+    if layer["type"] == "linear" and len(shape) == 1:
+        features = documents.natural(layer.get("out_features"), "out_features", 1)
+        return [shape[0], 1, 1, features, (1, 1), (1, 1), (0, 0)]
+    if layer["type"] == "conv2d" and len(shape) == 3:
+        channels = documents.natural(layer.get("out_channels"), "out_channels", 1)
+        steps = (pair(layer, "kernel_size"), pair(layer, "stride", 1), pair(layer, "padding", 0, least=0))
+        return [*shape, channels, *steps]
+    raise Invalid(f"layer {ascii(path)[:40]} is neither linear nor conv2d, so it has no layer system")
+
+
+def system_of(architecture: tuple[list[Layer], Shape], path: str) -> System:
+    """Read the layer system of one layer for one sample.
+
+    Parameters
+    ----------
+    architecture : tuple of (list of Layer, tuple of int)
+        Layers and input shape.
+    path : str
+        The layer.
+
+    Returns
+    -------
+    System
+        Its sizes.
+
+    Raises
+    ------
+    Invalid
+        If the layer has no layer system.
+    """
+    channels, height, width, outputs, kernel, stride, padding = _sizes_of(architecture, path)
+    axes = (Axis(height, kernel[0], stride[0], padding[0]), Axis(width, kernel[1], stride[1], padding[1]))
+    return System(channels, outputs, axes, 1)
+
+
+def rank_bound(system: System, data: dict[str, Any]) -> int:
+    """Bound the generic rank of a layer system from above, by what `check_upper` accepts but for kernel images.
+
+    Parameters
+    ----------
+    system : System
+        The layer system.
+    data : dict
+        ``prime`` and ``seed`` of the witness at which dependencies are counted.
+
+    Returns
+    -------
+    int
+        The bound.
+
+    Raises
+    ------
+    Invalid
+        If the modulus is no prime below 2**64.
+    """
+    prime, seed = _modulus(data)
+    if system.tiled():
+        return system.tiled_rank()
+    counted = system.weight_bound() + system.gradient_bound()
+    if counted - system.outputs**2 >= system.covered:
+        return system.covered
+    return min(system.covered, counted - Witness(system, prime, seed).dependencies())
+
+
+def _modulus(data: dict[str, Any]) -> tuple[int, int]:
+    prime, seed = documents.natural(data["prime"], "prime", 2), documents.natural(data["seed"], "seed")
+    if prime >= 2**64 or not fmpz(prime).is_prime():
+        raise Invalid("the modulus is not a prime below 2**64")
+    return prime, seed
 
 
 def _system(data: dict[str, Any], subject: str) -> tuple[System, int, int]:
@@ -70,23 +144,12 @@ def _system(data: dict[str, Any], subject: str) -> tuple[System, int, int]:
         raise Invalid("architecture or layer is not a text")
     if hashlib.sha256(text.encode()).hexdigest() != subject:
         raise Invalid("the subject is not the SHA-256 of the architecture")
-    layer, shape = layer_at(*layers_of(text), path)
-    if layer["type"] == "linear" and len(shape) == 1:
-        features = documents.natural(layer.get("out_features"), "out_features", 1)
-        expected: list[Any] = [shape[0], 1, 1, features, (1, 1), (1, 1), (0, 0)]
-    elif layer["type"] == "conv2d" and len(shape) == 3:
-        channels = documents.natural(layer.get("out_channels"), "out_channels", 1)
-        steps = (pair(layer, "kernel_size"), pair(layer, "stride", 1), pair(layer, "padding", 0, least=0))
-        expected = [*shape, channels, *steps]
-    else:
-        raise Invalid(f"layer {ascii(path)[:40]} is neither linear nor conv2d, so it has no layer system")
+    expected = _sizes_of(layers_of(text), path)
     sizes = [documents.natural(data[key], key, 1) for key in _SIZES]
     pairs = [pair(data, key, least=int(key != "padding")) for key in _PAIRS]
     if [*sizes, *pairs] != expected:
         raise Invalid(f"the sizes of the layer system are not those of layer {path}")
-    prime, seed = documents.natural(data["prime"], "prime", 2), documents.natural(data["seed"], "seed")
-    if prime >= 2**64 or not fmpz(prime).is_prime():
-        raise Invalid("the modulus is not a prime below 2**64")
+    prime, seed = _modulus(data)
     kernel, stride, padding = pairs
     axes = (
         Axis(sizes[1], kernel[0], stride[0], padding[0]),

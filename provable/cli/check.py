@@ -18,7 +18,7 @@ from provable.errors import InputError
 if TYPE_CHECKING:
     from provable.recovery import Recovery
 
-OF_OBSERVATIONS = ("isolated-recovery", "layerwise-recovery")
+OF_OBSERVATIONS = ("isolated-recovery", "layerwise-recovery", "null-space-fibre")
 """Claims about what was recovered from an observation."""
 
 
@@ -130,6 +130,11 @@ def in_numbers(certificate: str) -> str:
     """
     document = json.loads(certificate)
     data = document["data"]
+    if document["claim"] == "null-space-fibre":
+        return (
+            f"every point of a space of dimension {data['dimension']} through this one explains it up to "
+            f"{_rounded(Fraction(data['residual']), up=True)}; that nothing else does is not proved"
+        )
     if document["claim"] == "layerwise-recovery":
         branch = data.get("branch", "any")
         which = "" if branch == "any" else f" with margin {'below' if branch == 'low' else 'above'} 1.278"

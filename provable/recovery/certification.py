@@ -23,13 +23,14 @@ def certified(observation: Observation, recovery: Recovery) -> Recovery:
     Recovery
         With status ``certified`` if the checker accepts the certificate; otherwise as before, and with the reason.
         Only a ``consistent`` recovery is tried. Where ``isolated-recovery`` cannot be proved, of a convolutional chain
-        for instance, ``layerwise-recovery`` is tried for a single sample.
+        for instance, ``layerwise-recovery`` is tried for a single sample. If that cannot be proved either and directions
+        are open, the status stays, and the certificate is one of the space that is open, ``null-space-fibre``.
     """
     if recovery.status != "consistent":
         return recovery
     # Ball arithmetic is loaded only when there is something to prove.
     from provable import checker
-    from provable.rigor import isolated_recovery, layerwise_recovery
+    from provable.rigor import isolated_recovery, layerwise_recovery, null_space_fibre
     from provable.rigor.certificates import Refusal
 
     outcome = isolated_recovery.certify(observation, recovery.measure)
@@ -37,13 +38,25 @@ def certified(observation: Observation, recovery: Recovery) -> Recovery:
         isolated, outcome = outcome, layerwise_recovery.certify(observation, recovery.measure)
         if isinstance(outcome, Refusal):
             outcome = Refusal(f"{isolated.reason}; layer by layer: {outcome.reason}")
+    evidence = observation.to_bytes()
     if isinstance(outcome, Refusal):
-        return _without(recovery, f"no certificate: {outcome.reason}")
-    text = outcome.to_json()
-    verdict = checker.check(text, observation=observation.to_bytes())
-    if not verdict.valid:
-        return _without(recovery, f"no certificate: the independent checker rejects it ({verdict.reason})")
-    return dataclasses.replace(recovery, status="certified", certificate=text)
+        reason = outcome.reason
+    else:
+        text = outcome.to_json()
+        verdict = checker.check(text, observation=evidence)
+        if verdict.valid:
+            return dataclasses.replace(recovery, status="certified", certificate=text)
+        reason = f"the independent checker rejects it ({verdict.reason})"
+    space = null_space_fibre.certify(observation, recovery.measure, _open_dimensions(recovery))
+    if isinstance(space, Refusal) or not checker.check(space.to_json(), observation=evidence).valid:
+        return _without(recovery, f"no certificate: {reason}")
+    reason = f"the certificate is one of the space that is open, none that nothing else is: {reason}"
+    return dataclasses.replace(_without(recovery, reason), certificate=space.to_json())
+
+
+def _open_dimensions(recovery: Recovery) -> int:
+    sizes = [int(name.partition(":")[2]) for name in recovery.fibre if name.startswith("null-space:")]
+    return max(sizes, default=0)
 
 
 def _without(recovery: Recovery, reason: str) -> Recovery:

@@ -73,7 +73,7 @@ def about_its_recovery(result: CheckResult, recovery: Recovery, name: str) -> Ch
         The same verdict, or an invalid one.
     """
     document = json.loads(recovery.certificate or "{}") if result.valid else {}
-    same = result.claim in ("isolated-recovery", "layerwise-recovery") and all(
+    same = result.claim in ("isolated-recovery", "layerwise-recovery", "null-space-fibre") and all(
         [[Fraction(entry) for entry in row] for row in document["data"][key]]
         == [[Fraction(entry) for entry in row] for row in array.reshape(len(array), -1).tolist()]
         for key, array in (("points", recovery.points), ("coefficients", recovery.coefficients))

@@ -169,6 +169,15 @@ _REQUIRED: dict[str, dict[str, Field]] = {
         "free_inputs": _natural,
         "layers": _list(_layer_proof),
     },
+    "null-space-fibre": {
+        "points": _matrix(decode_rational),
+        "coefficients": _matrix(decode_rational),
+        "pieces": _list(_text),
+        "residual": _nonnegative,
+        "dimension": _positive_integer,
+        "prime": _positive_integer,
+        "seed": _natural,
+    },
     "generic-rank-lower-bound": {**_LAYER, "rank": _natural},
     "generic-rank-upper-bound": {
         **_LAYER,

@@ -20,6 +20,11 @@ layerwise-recovery
     may stand for it.) ``free_inputs`` is the number of inputs on which no output and no gradient depends, for no
     window sees them; ‖x - x̂‖ leaves them out. ``layers`` and ``margins`` carry the proof: an error bound for every
     layer's input, and how it follows.
+null-space-fibre
+    Subject: SHA-256 of the observation file's bytes. With F and v as before, ‖F(x̂, ĉ) - v‖ ≤ ``residual`` for the one stated
+    point, and F(x̂ + n, ĉ) = F(x̂, ĉ) for all n in the null space of the first layer's system U = [W; K(D̂)], which has at
+    least ``dimension`` dimensions. (That there are no others is not claimed.) ``prime`` and ``seed`` belong to the witness
+    at which dependencies between the equations are counted.
 generic-rank-lower-bound
     Subject: SHA-256 of the architecture's canonical JSON. The layer system U(w, D) = [W(w); K(D)] of the layer, with
     weights w and output sensitivities D free, has rank at least ``rank`` for all real (w, D) outside the zero set of one

@@ -40,6 +40,15 @@ DATA: dict[str, dict[str, Any]] = {
         "residual": "0",
         "rho": "1/4096",
     },
+    "null-space-fibre": {
+        "points": [["1", "-1/2"]],
+        "coefficients": [["2/3"]],
+        "pieces": ["0/weight"],
+        "residual": "1/1048576",
+        "dimension": 1,
+        "prime": 2305843009213693951,
+        "seed": 0,
+    },
     "layerwise-recovery": {
         "points": [["1", "-1/2"]],
         "coefficients": [["2/3"]],
