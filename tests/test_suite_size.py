@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TESTS_AT_LEAST = 2000
+TESTS_AT_LEAST = 3300
 
 
 def test_number_of_tests_found(request):
