@@ -20,6 +20,7 @@ from provable.errors import InputError, UnsupportedError
 from provable.measures import Measure
 from provable.networks import Parameters, embed, losses, tangents
 from provable.observations import Observation
+from provable.recovery.result import Recovery
 
 Float = NDArray[np.float64]
 Pieces = Mapping[str, Float]
@@ -277,3 +278,33 @@ def norm_of(arrays: Iterable[Float]) -> float:
         The norm.
     """
     return math.sqrt(sum(float(np.vdot(array, array)) for array in arrays))
+
+
+def nothing_found(observation: Observation, method: str, reason: str) -> Recovery:
+    """Give the recovery of a method that has no point to show.
+
+    Parameters
+    ----------
+    observation : Observation
+        What was observed.
+    method : str
+        The method's name; empty if there is none.
+    reason : str
+        Why there is no point.
+
+    Returns
+    -------
+    Recovery
+        Without atoms, and with status ``failed``.
+    """
+    architecture = observation.architecture
+    return Recovery(
+        points=np.empty((0, *architecture.input_shape)),
+        coefficients=np.empty((0, architecture.output_size)),
+        labels=None,
+        residual=1.0 if any(np.any(piece) for piece in observation.vector.values()) else 0.0,
+        method=method,
+        fibre=(),
+        status="failed",
+        reason=reason,
+    )

@@ -40,6 +40,7 @@ from provable.recovery.acceptance import (
     labels_agree,
     longest,
     norm_of,
+    nothing_found,
     power_of_two,
     relative_misfit,
     rounding_tolerance,
@@ -132,9 +133,11 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     where = f"layer {index} (linear)"
     weight, bias = observation.vector[f"{index}/weight"], observation.vector[f"{index}/bias"]
     if not np.any(bias) and not np.any(weight):
-        return _failed(observation, f"no sample is visible in {where}: every entry of its gradient is zero")
+        return nothing_found(observation, NAME, f"no sample is visible in {where}: every entry of its gradient is zero")
     if not np.any(bias):
-        return _failed(observation, f"the gradient of {where} is no sample's: its bias is zero, its weight not")
+        return nothing_found(
+            observation, NAME, f"the gradient of {where} is no sample's: its bias is zero, its weight not"
+        )
     # Powers of two bring both near 1, so that no square under- or overflows.
     weight_power, bias_power = power_of_two(weight), power_of_two(bias)
     scaled, sensitivity = np.ldexp(weight, -weight_power), np.ldexp(bias, -bias_power)
@@ -146,14 +149,17 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     )
     rank, error = (1, 0.0) if rounded else numerical_rank(weight, bias)
     if rank > 1:
-        return _failed(
+        return nothing_found(
             observation,
+            NAME,
             f"the gradient of {where} has numerical rank {rank}, so at least {rank} samples are in it; one is accepted",
         )
     inputs = np.ldexp(scaled_point, weight_power - bias_power).reshape(1, *observation.architecture.input_shape)
     coefficients, open_directions = fitted_coefficients(observation, inputs, NAME)
     if not (np.all(np.isfinite(inputs)) and np.all(np.isfinite(coefficients))):
-        return _failed(observation, f"the input of {where}, or what follows from it, is not finite in float64")
+        return nothing_found(
+            observation, NAME, f"the input of {where}, or what follows from it, is not finite in float64"
+        )
     result = _judged(observation, inputs, coefficients, open_directions, rng)
     if rounded:
         return result
@@ -231,14 +237,14 @@ def _judged(
     try:
         image = embed(architecture, parameters, Measure(inputs, coefficients))
     except InputError as error:  # a value inside is not finite
-        return _failed(observation, f"the network cannot be evaluated at the input found ({error})")
+        return nothing_found(observation, NAME, f"the network cannot be evaluated at the input found ({error})")
     residual = relative_misfit(image, observation.vector)
     length = longest(observation)
     condition, _ = conditions(observation, inputs, coefficients, image, rng)
     tolerance = rounding_tolerance(observation, condition)
     fibre = (f"null-space:{open_directions}",) if open_directions else ()
     if not math.isfinite(residual):
-        return _failed(observation, "the network overflows at the input found")
+        return nothing_found(observation, NAME, "the network overflows at the input found")
     if not residual <= tolerance:
         reason = (
             f"the residual {residual:.2g} is above {tolerance:.2g} = 30·{length}·ε·{condition:.2g}, so more than one "
@@ -267,21 +273,6 @@ def _judged(
 def _first_layer(observation: Observation) -> int:
     layers = observation.architecture.layers
     return next((index for index, layer in enumerate(layers) if isinstance(layer, Linear)), len(layers))
-
-
-def _failed(observation: Observation, reason: str) -> Recovery:
-    architecture = observation.architecture
-    residual = 1.0 if any(np.any(piece) for piece in observation.vector.values()) else 0.0
-    return Recovery(
-        points=np.empty((0, *architecture.input_shape)),
-        coefficients=np.empty((0, architecture.output_size)),
-        labels=None,
-        residual=residual,
-        method=NAME,
-        fibre=(),
-        status="failed",
-        reason=reason,
-    )
 
 
 METHOD = Method(NAME, supports, recover)

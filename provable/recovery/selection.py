@@ -12,6 +12,7 @@ from provable.architectures.layers import chain_shapes
 from provable.errors import InputError, UnsupportedError
 from provable.observations import Observation
 from provable.recovery import fully_connected, hybrid, layerwise
+from provable.recovery.acceptance import nothing_found
 from provable.recovery.certification import certified
 from provable.recovery.method import Method
 from provable.recovery.result import Recovery
@@ -60,7 +61,7 @@ def recover(observation: Observation, *, method: str = "auto", rng: Any = None) 
         if reason is None:
             return certified(observation, candidate.recover(observation, generator))
         reasons.append(f"{candidate.name}: {reason}")
-    return _unsupported(observation, "; ".join(reasons))
+    return nothing_found(observation, "", f"no method supports the observation ({'; '.join(reasons)})")
 
 
 def _check_memory(observation: Observation) -> None:
@@ -83,17 +84,3 @@ def _largest(layers: tuple[Layer, ...], shape: tuple[int, ...]) -> int:
         elif isinstance(layer, Conv2d | AvgPool2d | MaxPool2d):
             sizes.append(before[0] * math.prod(after[1:]) * math.prod(layer.kernel_size))
     return max(sizes)
-
-
-def _unsupported(observation: Observation, reasons: str) -> Recovery:
-    architecture = observation.architecture
-    return Recovery(
-        points=np.empty((0, *architecture.input_shape)),
-        coefficients=np.empty((0, architecture.output_size)),
-        labels=None,
-        residual=1.0 if any(np.any(piece) for piece in observation.vector.values()) else 0.0,
-        method="",
-        fibre=(),
-        status="failed",
-        reason=f"no method supports the observation ({reasons})",
-    )

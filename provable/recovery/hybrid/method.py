@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from provable.architectures import AvgPool2d, Conv2d, Linear
 from provable.errors import UnsupportedError
 from provable.observations import Observation
+from provable.recovery.acceptance import nothing_found
 from provable.recovery.hybrid.adam import adam
 from provable.recovery.hybrid.matching import PUBLISHED, MatchingLoss
 from provable.recovery.hybrid.polishing import polish
@@ -106,11 +107,13 @@ def hybrid(observation: Observation, rng: np.random.Generator, *, iterations: It
 def _hybrid(observation: Observation, rng: np.random.Generator, iterations: Iterations) -> Recovery:
     starts = anchors(observation)
     if isinstance(starts, str):
-        return _failed(observation, starts)
+        return nothing_found(observation, NAME, starts)
     start = _likeliest(observation, starts)
     label = label_at(observation, start, NAME)
     if label is None:
-        return _failed(observation, "no label explains what the start of the recursion shows, and matching needs one")
+        return nothing_found(
+            observation, NAME, "no label explains the start of the recursion, and matching needs one"
+        )
     order = [
         place for place, layer in enumerate(observation.architecture.layers) if isinstance(layer, Conv2d | AvgPool2d)
     ]
@@ -127,13 +130,13 @@ def _hybrid(observation: Observation, rng: np.random.Generator, iterations: Iter
 
     descent = descend(observation, start, patience=math.inf, correct=correct)
     if descent.inputs is None:
-        return _failed(observation, "the recursion ran into numbers that are not finite")
+        return nothing_found(observation, NAME, "the recursion ran into numbers that are not finite")
     inputs, misfit = descent.inputs[None], math.inf
     if iterations.final:
         inputs, misfit = polish(observation, inputs, label, steps=iterations.final)
     verdict = judge(observation, inputs, label, NAME, rng)
     if not math.isfinite(verdict.residual):
-        return _failed(observation, verdict.reason)
+        return nothing_found(observation, NAME, verdict.reason)
     fibre: tuple[str, ...] = ()
     if not verdict.accepted:
         stopped = "" if math.isinf(misfit) else f"gradient matching stopped at a relative misfit of {misfit:.2g}: "
@@ -180,20 +183,6 @@ def _likeliest(observation: Observation, starts: tuple[Anchor, ...]) -> Anchor:
         return depth, float(np.round(np.log10(misfit))) if misfit > 0 else -math.inf
 
     return starts[0] if len(starts) == 1 else min(starts, key=badness)
-
-
-def _failed(observation: Observation, reason: str) -> Recovery:
-    architecture = observation.architecture
-    return Recovery(
-        points=np.empty((0, *architecture.input_shape)),
-        coefficients=np.empty((0, architecture.output_size)),
-        labels=None,
-        residual=1.0 if any(np.any(piece) for piece in observation.vector.values()) else 0.0,
-        method=NAME,
-        fibre=(),
-        status="failed",
-        reason=reason,
-    )
 
 
 METHOD = Method(NAME, supports, hybrid)

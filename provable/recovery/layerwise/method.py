@@ -24,6 +24,7 @@ from provable.architectures import ReLU
 from provable.errors import InputError, UnsupportedError
 from provable.networks import trace
 from provable.observations import Observation
+from provable.recovery.acceptance import nothing_found
 from provable.recovery.layerwise.anchors import Anchor, anchors
 from provable.recovery.layerwise.descent import Descent, Step, descend
 from provable.recovery.layerwise.judgement import Judgement, judge
@@ -96,7 +97,7 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
 def _examined(observation: Observation, rng: np.random.Generator) -> LayerwiseReport:
     starts = anchors(observation)
     if isinstance(starts, str):
-        return LayerwiseReport(_nothing(observation, starts), "", 0, ())
+        return LayerwiseReport(nothing_found(observation, NAME, starts), "", 0, ())
     accepted: list[tuple[Descent, Judgement]] = []
     others: list[tuple[str, float | None]] = []
     rejected: list[tuple[Descent, Judgement | None]] = []
@@ -200,7 +201,7 @@ def _failure(
     else:
         reason = "the sample found does not explain the gradient"
     if verdict is None or not math.isfinite(verdict.residual):
-        return LayerwiseReport(_nothing(observation, reason), descent.anchor.how, candidates, descent.steps)
+        return LayerwiseReport(nothing_found(observation, NAME, reason), descent.anchor.how, candidates, descent.steps)
     if verdict.reason:
         reason = f"{reason}: {verdict.reason}"
     recovery = Recovery(
@@ -243,20 +244,6 @@ def _doubt(step: Step) -> str:
     return (
         f"the rank {step.rank} of layer {step.index} ({step.type}) is doubtful: singular values {step.smallest:.1e} and "
         f"{step.dropped:.1e} of the largest lie on both sides of it"
-    )
-
-
-def _nothing(observation: Observation, reason: str) -> Recovery:
-    architecture = observation.architecture
-    return Recovery(
-        points=np.empty((0, *architecture.input_shape)),
-        coefficients=np.empty((0, architecture.output_size)),
-        labels=None,
-        residual=1.0 if any(np.any(piece) for piece in observation.vector.values()) else 0.0,
-        method=NAME,
-        fibre=(),
-        status="failed",
-        reason=reason,
     )
 
 
