@@ -111,9 +111,7 @@ def _hybrid(observation: Observation, rng: np.random.Generator, iterations: Iter
     start = _likeliest(observation, starts)
     label = label_at(observation, start, NAME)
     if label is None:
-        return nothing_found(
-            observation, NAME, "no label explains the start of the recursion, and matching needs one"
-        )
+        return nothing_found(observation, NAME, "no label explains the start of the recursion, and matching needs one")
     order = [
         place for place, layer in enumerate(observation.architecture.layers) if isinstance(layer, Conv2d | AvgPool2d)
     ]
