@@ -71,7 +71,8 @@ def audit(
         Standard deviation of Gaussian noise on every entry of the gradient; adds the Cramér-Rao bound of the error at a
         random instance.
     rng : int or numpy.random.Generator, optional
-        Seed of the witnesses, 0 by default. With probability about 1 - 10⁻¹⁴ it does not matter.
+        Seed of the witnesses, 0 by default. An unlucky one makes bounds weaker, never wrong; for the rank of a layer, modulo
+        a prime of 61 bits, next to none is, and for the rank of all gradients, modulo one of 22 bits, few are.
     progress : callable, optional
         Called before every step.
 
