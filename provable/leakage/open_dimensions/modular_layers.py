@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from provable.architectures import Conv2d, Linear
 from provable.architectures.fields import Shape
@@ -18,6 +19,10 @@ from provable.leakage.open_dimensions.balanced_residues import (
     residue,
 )
 from provable.leakage.open_dimensions.modular_step import Step, Tangents
+
+
+def _stretch(places: NDArray[np.intp], step: int) -> slice:
+    return slice(int(places[0]), int(places[-1]) + 1, step)
 
 
 class _Windows:
@@ -41,12 +46,12 @@ class _Windows:
         for index, lag in enumerate(self.system.lags()):
             touched = [axis.touched(number) for axis, number in zip(self.system.axes, lag, strict=True)]
             if all(len(positions) for positions, _ in touched):
-                positions, pixels = (
-                    tuple(slice(int(ends[0]), int(ends[-1]) + 1, step) for ends, step in zip(pair, steps, strict=True))
-                    for pair, steps in zip(zip(*touched, strict=True), ((1, 1), self.system.stride), strict=True)
-                )
+                (rows, pixel_rows), (columns, pixel_columns) = touched
+                down, across = self.system.stride
+                positions = _stretch(rows, 1), _stretch(columns, 1)
+                pixels = _stretch(pixel_rows, down), _stretch(pixel_columns, across)
                 found.append((index, positions, pixels))
-        return found  # type: ignore[return-value]
+        return found
 
     def cut(self, images: Residues) -> Residues:
         """Cut (channels · pixels, m) into (channels · lags, positions · m)."""
