@@ -101,6 +101,7 @@ def test_values_and_gradients_contain_those_of_the_package(architecture: Archite
     matrix = dense(layer)
     assert np.allclose(floats(layer.adjoint(balls(sensitivity))), matrix.T @ sensitivity, rtol=0, atol=size)
     rows = np.array([[float(entry) for entry in row] for row in gradient_rows(layer, balls(sensitivity))])
+    # a norm of at most some hundred sums of as many products: 30 · 100 ε is 7e-13
     assert np.isclose(
         np.linalg.norm(rows @ by_rows(layer, point.ravel())), np.linalg.norm(gradient["0/weight"]), rtol=1e-12
     )
@@ -122,7 +123,7 @@ def test_bounds_of_norms_and_gram_matrices(architecture: Architecture, seed: int
     norm = np.linalg.norm(matrix, 2)
     assert norm * (1 - 1e-14) <= float(layer.norm())
     other = layers_in_turn(architecture, parameters)[0][0]
-    assert np.isclose(float(other.norm_upper()), float(layer.norm()), rtol=1e-2)  # of one formula
+    assert np.isclose(float(other.norm_upper()), float(layer.norm()), rtol=1e-2)  # one formula, outward-rounded
     image = rng.standard_normal(layer.inputs)
     windows = np.linalg.norm(floats(layer.patches(balls(image)).entries()))
     assert windows <= np.sqrt(layer.overlap()) * np.linalg.norm(image) * (1 + 1e-14)
@@ -134,6 +135,7 @@ def test_bounds_of_norms_and_gram_matrices(architecture: Architecture, seed: int
     found = np.zeros_like(expected)
     for index, (row, start) in enumerate(zip(rows, first, strict=True)):
         found[index, start : index + 1] = floats(row)
+    # sums of fewer than 100 products, rounded in float64 on one side only: 100 ε = 2e-14, times the size of the products
     assert np.allclose(found, np.tril(expected), rtol=0, atol=1e-13 * (1 + norm**2))
     rest = rng.standard_normal((layer.pixels, 2))
     wide = matrix @ np.kron(np.eye(layer.channels[0]), rest)
@@ -279,6 +281,7 @@ def test_matrices_of_the_solver_agree_with_the_checker() -> None:
     boxed = np.array(balls(image), dtype=object).reshape(2, 20)
     patches = other.patches(boxed)
     assert np.array_equal(floats(matrix_of(patches).entries()), floats(layer.patches(balls(image)).entries()))
+    # the same balls of 53 bits or more in another order: few ε on sums of 13 products
     assert np.allclose(floats(other.forward(patches).ravel().tolist()), floats(layer.forward(balls(image))), rtol=1e-14)
     sensitivity = rng.standard_normal(layer.outputs)
     boxed = np.array(balls(sensitivity), dtype=object).reshape(other.outputs)

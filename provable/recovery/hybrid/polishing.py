@@ -95,6 +95,7 @@ def _step(
         return np.asarray(jacobian.pull_back((weight * covector)[None])[0].ravel())
 
     operator = scipy.sparse.linalg.LinearOperator((len(weight), inputs.size), matvec=push, rmatvec=pull)
+    # An inner solve needs no more digits than the outer steps, which are judged by the residual, can use.
     result = scipy.sparse.linalg.lsmr(operator, -residual, damp=damping, atol=1e-12, btol=1e-12, maxiter=_INNER_STEPS)
     step: Float = result[0].reshape(inputs.shape)
     return step
