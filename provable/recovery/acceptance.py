@@ -34,7 +34,7 @@ LARGEST_TOLERANCE = 2.0**-20
 _MEMORY_LIMIT = 2**30
 
 
-def rounding_tolerance(observation: Observation, condition: float) -> float:
+def rounding_tolerance(observation: Observation, condition: float, *, atoms: int = 1, unit: float = EPSILON) -> float:
     """Give the largest relative residual that counts as rounding.
 
     Parameters
@@ -42,14 +42,19 @@ def rounding_tolerance(observation: Observation, condition: float) -> float:
     observation : Observation
         Gives the sizes of the layers.
     condition : float
-        κ, as `condition_of_embedding` measures it.
+        κ, as `conditions` measures it.
+    atoms : int, optional
+        Number of samples; k if it is above the longest layer.
+    unit : float, optional
+        ε, the unit of rounding of the observation.
 
     Returns
     -------
     float
-        30 k ε κ, at most `LARGEST_TOLERANCE`.
+        30 k ε κ, at most `LARGEST_TOLERANCE` or, where numbers are coarser than float64, at most √ε.
     """
-    return min(RATIO * longest(observation) * EPSILON * condition, LARGEST_TOLERANCE)
+    bound = RATIO * max(longest(observation), atoms) * unit * condition
+    return min(bound, LARGEST_TOLERANCE if unit <= EPSILON else math.sqrt(unit))
 
 
 def longest(observation: Observation) -> int:
@@ -126,23 +131,23 @@ def fitted_coefficients(observation: Observation, inputs: Float, method: str) ->
 def explaining_labels(
     observation: Observation, outputs: Float, coefficients: Float, tolerance: float
 ) -> NDArray[Any] | None:
-    """Find the label under which one sample's loss has given coefficients.
+    """Find the labels under which the losses of samples have given coefficients.
 
     Parameters
     ----------
     observation : Observation
         Gives the loss.
-    outputs : array of shape (1, C)
-        The network's outputs f at the sample.
-    coefficients : array of shape (1, C)
+    outputs : array of shape (n, C)
+        The network's outputs f at the samples.
+    coefficients : array of shape (n, C)
         c, to be explained as ∂ℓ/∂f.
     tolerance : float
         Error accepted, relative to the larger of 1 and the largest output.
 
     Returns
     -------
-    array of shape (1,) or (1, C), or None
-        The label, or None if there is none.
+    array of shape (n,) or (n, C), or None
+        The labels, or None if a sample has none.
     """
     loss = observation.architecture.loss
     if loss == "squared":
@@ -179,16 +184,16 @@ def labels_agree(labels: NDArray[Any], known: NDArray[Any], tolerance: float) ->
 def conditions(
     observation: Observation, inputs: Float, coefficients: Float, image: Parameters, rng: np.random.Generator
 ) -> tuple[float, dict[str, float]]:
-    """Measure the condition of the embedding at one sample.
+    """Measure the condition of the embedding at a measure.
 
     Parameters
     ----------
     observation : Observation
         Gives θ and the observed pieces.
-    inputs : array of shape (1, *input_shape)
-        The sample.
-    coefficients : array of shape (1, C)
-        Its coefficients.
+    inputs : array of shape (n, *input_shape)
+        The samples.
+    coefficients : array of shape (n, C)
+        Their coefficients.
     image : Parameters
         The embedding of both.
     rng : numpy.random.Generator

@@ -24,8 +24,11 @@ class Method:
     recover : callable
         ``recover(observation, rng)`` gives the `Recovery`; it never returns ``certified`` or ``consistent`` for an answer
         that its own acceptance test rejects.
+    automatic : bool
+        Whether ``auto`` may take it; a published baseline that a later method surpasses is run by name only.
     """
 
     name: str
     supports: Callable[[Observation], str | None]
     recover: Callable[[Observation, np.random.Generator], Recovery]
+    automatic: bool = True

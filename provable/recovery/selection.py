@@ -15,10 +15,10 @@ from provable.recovery import fully_connected, hybrid, layerwise
 from provable.recovery.acceptance import nothing_found
 from provable.recovery.certification import certified
 from provable.recovery.method import Method
-from provable.recovery.result import Recovery
+from provable.recovery.result import STATUSES, Recovery
 
 METHODS: tuple[Method, ...] = (fully_connected.METHOD, layerwise.METHOD, hybrid.METHOD)
-"""All algorithms, the best informed first: `recover` takes the first one that supports an observation."""
+"""All algorithms, the best informed first: `recover` tries those that support an observation in this order."""
 
 LARGEST_ACTIVATION = 2**28
 """Largest number of entries of one layer's output that is evaluated (2 GiB in float64)."""
@@ -32,7 +32,8 @@ def recover(observation: Observation, *, method: str = "auto", rng: Any = None) 
     observation : Observation
         What is known.
     method : str, optional
-        The name of an algorithm, or ``"auto"``: the first of `METHODS` that supports the observation.
+        The name of an algorithm, or ``"auto"``: those of `METHODS` that support the observation, one after the other, until
+        one explains it; if none does, the best of what they found.
     rng : int, numpy.random.Generator or None, optional
         Source of everything random.
 
@@ -49,19 +50,52 @@ def recover(observation: Observation, *, method: str = "auto", rng: Any = None) 
     UnsupportedError
         If evaluating the network would need an absurd amount of memory.
     """
-    chosen = [candidate for candidate in METHODS if method in ("auto", candidate.name)]
+    chosen = [
+        candidate for candidate in METHODS if method == candidate.name or (method == "auto" and candidate.automatic)
+    ]
     if not chosen:
         names = ", ".join(["auto", *(candidate.name for candidate in METHODS)])
         raise InputError(f"method: found {method!r}; {names} are accepted")
     _check_memory(observation)
     generator = np.random.default_rng(rng)
-    reasons = []
+    reasons, found = [], []
     for candidate in chosen:
         reason = candidate.supports(observation)
-        if reason is None:
-            return certified(observation, candidate.recover(observation, generator))
-        reasons.append(f"{candidate.name}: {reason}")
-    return nothing_found(observation, "", f"no method supports the observation ({'; '.join(reasons)})")
+        if reason is not None:
+            reasons.append(f"{candidate.name}: {reason}")
+            continue
+        result = certified(observation, candidate.recover(observation, generator))
+        if result.status in ("certified", "consistent"):
+            return result
+        found.append(result)
+    if not found:
+        return nothing_found(observation, "", f"no method supports the observation ({'; '.join(reasons)})")
+    return min(found, key=lambda result: (STATUSES.index(result.status), -len(result.points), result.residual))
+
+
+def passed_over(observation: Observation, method: str) -> tuple[tuple[str, str], ...]:
+    """Tell why the methods in front of the one that was taken were not.
+
+    Parameters
+    ----------
+    observation : Observation
+        What is known.
+    method : str
+        The name of the method that was taken.
+
+    Returns
+    -------
+    tuple of (str, str)
+        Names of the automatic methods in front of it, and why each does not support the observation; those that do were
+        tried, and what they found is not acceptable.
+    """
+    names = [candidate.name for candidate in METHODS]
+    before = METHODS[: names.index(method)] if method in names else METHODS
+    return tuple(
+        (candidate.name, candidate.supports(observation) or "it was tried, and what it found is not acceptable")
+        for candidate in before
+        if candidate.automatic
+    )
 
 
 def _check_memory(observation: Observation) -> None:

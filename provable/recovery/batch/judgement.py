@@ -1,0 +1,165 @@
+"""The verdict on a recovered batch: does it explain the whole gradient up to rounding, and under which labels?"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
+
+from provable.errors import InputError
+from provable.measures import Measure
+from provable.networks import embed, forward
+from provable.observations import Observation
+from provable.recovery.acceptance import (
+    RATIO,
+    conditions,
+    explaining_labels,
+    longest,
+    nothing_found,
+    relative_misfit,
+    rounding_tolerance,
+)
+from provable.recovery.batch.chain import FullyConnected
+from provable.recovery.batch.precision import UNITS, number_format
+from provable.recovery.batch.refinement import fitted_coefficients, refined
+from provable.recovery.result import Recovery
+
+Float = NDArray[np.float64]
+
+LABEL_ERROR = 2.0**-10
+"""Coefficients this near to those of a class show it: those of two classes differ by 1 in at least one entry."""
+
+_OTHER_LABELS = "the labels that the observation states are not those that its gradient shows"
+
+
+def judge(
+    observation: Observation,
+    points: Float,
+    coefficients: Float | None = None,
+    *,
+    method: str,
+    rng: np.random.Generator,
+    symmetries: tuple[str, ...] = (),
+    reason: str = "",
+    incomplete: bool = False,
+) -> Recovery:
+    """Refine a recovered batch on all observed pieces, and say how far to trust it.
+
+    Parameters
+    ----------
+    observation : Observation
+        The gradient of a fully connected network.
+    points : array of shape (n, *input_shape)
+        What a method found.
+    coefficients : array of shape (n, C), optional
+        Their coefficients; by default the least-squares fit.
+    method : str
+        The method's name.
+    rng : numpy.random.Generator
+        Draws the perturbations with which the condition of the network is measured.
+    symmetries : tuple of str, optional
+        Symmetries that the method knows to be open, beside those of the network (`FullyConnected.symmetries`).
+    reason : str, optional
+        What the method has to say.
+    incomplete : bool, optional
+        Whether the points are some of the batch only, each with a test of its own: then an unexplained gradient makes the
+        recovery ``partial``, not ``failed``.
+
+    Returns
+    -------
+    Recovery
+        ``consistent`` if the relative residual is at most 30 k ε κ, with k the longest layer or the batch, ε the unit of
+        rounding of the observation and κ ≥ 1 the measured condition of the embedding; otherwise ``partial`` or ``failed``.
+    """
+    with np.errstate(all="ignore"):
+        return _judged(observation, points, coefficients, method, rng, symmetries, reason, incomplete)
+
+
+def _judged(
+    observation: Observation,
+    points: Float,
+    coefficients: Float | None,
+    method: str,
+    rng: np.random.Generator,
+    symmetries: tuple[str, ...],
+    reason: str,
+    incomplete: bool,
+) -> Recovery:
+    if not len(points):
+        return nothing_found(observation, method, reason or "no sample was found")
+    network = FullyConnected.of(observation)
+    form = number_format(observation)
+    unit = UNITS[form]
+    flat = points.reshape(len(points), -1)
+    normed = bool(observation.unit_norm)
+    if coefficients is None:
+        coefficients = fitted_coefficients(network, flat)
+    if np.all(np.isfinite(coefficients)) and not incomplete:
+        flat, coefficients = refined(network, flat, coefficients, precision=unit, unit_norm=normed)
+    points = flat.reshape(points.shape)
+    if not (np.all(np.isfinite(points)) and np.all(np.isfinite(coefficients))):
+        return nothing_found(
+            observation, method, _joined(reason, "the coefficients of the samples found are not finite")
+        )
+    try:
+        image = embed(observation.architecture, observation.parameters, Measure(points, coefficients))
+    except InputError as error:  # a value inside is not finite
+        return nothing_found(observation, method, f"the network cannot be evaluated at the samples found ({error})")
+    residual = relative_misfit(image, observation.vector)
+    if not math.isfinite(residual):
+        return nothing_found(observation, method, "the network overflows at the samples found")
+    condition, _ = conditions(observation, points, coefficients, image, rng)
+    tolerance = rounding_tolerance(observation, condition, atoms=len(points), unit=unit)
+    fibre = _fibre(network, observation, len(points), symmetries)
+    if form != "float64":
+        reason = _joined(reason, f"the gradient was rounded to {form}, so a residual of {tolerance:.1e} is rounding")
+    if not residual <= tolerance:
+        length = max(longest(observation), len(points))
+        found = f"the residual {residual:.2g} is above {tolerance:.2g} = {RATIO:.0f}·{length}·ε·{condition:.2g}"
+        status = "partial" if incomplete else "failed"
+        return Recovery(points, coefficients, None, residual, method, fibre, status, reason=_joined(reason, found))
+    labels, remark = _labels(observation, points, coefficients, fibre)
+    status = "failed" if remark == _OTHER_LABELS else "consistent"
+    return Recovery(points, coefficients, labels, residual, method, fibre, status, reason=_joined(reason, remark))
+
+
+def _fibre(
+    network: FullyConnected, observation: Observation, count: int, symmetries: tuple[str, ...]
+) -> tuple[str, ...]:
+    names = ["permutation"] if count > 1 else []
+    for name in (*network.symmetries, *symmetries):
+        if name not in names and not (name == "positive-scaling" and observation.unit_norm):
+            names.append(name)
+    return tuple(names)
+
+
+def _labels(
+    observation: Observation, points: Float, coefficients: Float, fibre: tuple[str, ...]
+) -> tuple[NDArray[Any] | None, str]:
+    """Labels of the samples, or None and the reason."""
+    count = len(points)
+    whole = observation.batch_size or (count if observation.labels is None else len(observation.labels))
+    if observation.reduction == "mean":
+        coefficients = coefficients * whole
+    outputs = forward(observation.architecture, observation.parameters, points)
+    labels = explaining_labels(observation, outputs, coefficients, LABEL_ERROR)
+    if labels is None:
+        loss = observation.architecture.loss
+        return None, f"no labels explain the coefficients as those of single samples under the loss {loss}"
+    if observation.labels is not None and count == len(observation.labels):
+        known = np.asarray(observation.labels, dtype=np.float64).reshape(count, -1)
+        found = labels.astype(np.float64).reshape(count, -1)
+        costs = np.max(np.abs(found[:, None] - known[None]), axis=2)
+        if "joint-sign" in fibre:
+            costs = np.minimum(costs, np.max(np.abs(found[:, None] + known[None]), axis=2))
+        matched = costs[scipy.optimize.linear_sum_assignment(costs)]
+        if np.max(matched) > LABEL_ERROR * max(1.0, float(np.max(np.abs(known)))):
+            return labels, _OTHER_LABELS
+    return labels, ""
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
