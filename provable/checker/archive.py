@@ -97,7 +97,7 @@ class Archive:
             raise Invalid(f"{name} in the observation is not valid Unicode") from error
 
     def numbers(self, name: str) -> Numbers:
-        """Read an array of float64.
+        """Read an array of float64 or float32.
 
         Parameters
         ----------
@@ -115,9 +115,12 @@ class Archive:
             If the member is missing, of another type, or holds a number that is not finite.
         """
         kind, shape, fortran, raw = self._member(name)
-        if kind != "<f8" or len(raw) != 8 * math.prod(shape):
-            raise Invalid(f"{name} in the observation is not an array of little-endian float64 of its declared shape")
-        values = array.array("d")
+        code, size = {"<f8": ("d", 8), "<f4": ("f", 4)}.get(kind, ("", 0))
+        if not code or len(raw) != size * math.prod(shape):
+            raise Invalid(
+                f"{name} in the observation is not an array of little-endian float64 or float32 of its declared shape"
+            )
+        values: array.array[float] = array.array(code)
         values.frombytes(raw)
         if sys.byteorder == "big":
             values.byteswap()

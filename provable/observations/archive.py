@@ -1,7 +1,7 @@
 """NumPy archives (`.npz`) from strangers: read without pickles or trust in declared sizes, written bit for bit alike.
 
-A reader sees arrays of four kinds only: float64, integers, booleans and text. The header of a member is matched, never
-evaluated, and every size is compared with the limit before anything is decompressed.
+A reader sees arrays of five kinds only: float64, float32, integers, booleans and text. The header of a member is matched,
+never evaluated, and every size is compared with the limit before anything is decompressed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _HEADER = re.compile(
 )
 _SHAPE = re.compile(r"\s*(?:[0-9]{1,18}\s*,\s*)*(?:[0-9]{1,18}\s*)?", re.ASCII)
 _DIMENSION_LIMIT = 32
-_NUMBERS = frozenset({"f8", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))})
+_NUMBERS = frozenset({"f4", "f8", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +127,7 @@ def read_archive(content: bytes, name: str, *, limit_bytes: int = LIMIT_BYTES) -
     Returns
     -------
     dict of str to ndarray, str or tuple of str
-        Key to read-only array (float64, an integer type or bool), or to text of shape () or (n,).
+        Key to read-only array (float64, float32, an integer type or bool), or to text of shape () or (n,).
 
     Raises
     ------
@@ -215,10 +215,12 @@ def _header(content: bytes, where: str) -> _Header:
     matched = _HEADER.fullmatch(text)
     if matched is None or not _SHAPE.fullmatch(matched["shape"]):
         if "'descr': [" in text:
-            raise InputError(f"{where} is a structured array; float64, integers, bool and text are accepted")
+            raise InputError(f"{where} is a structured array; float64, float32, integers, bool and text are accepted")
         raise InputError(f"{where} has the array header {shown(text)}; descr, fortran_order and shape are accepted")
     if "O" in matched["descr"]:
-        raise InputError(f"{where} holds pickled Python objects; float64, integers, bool and text are accepted")
+        raise InputError(
+            f"{where} holds pickled Python objects; float64, float32, integers, bool and text are accepted"
+        )
     shape = tuple(int(part) for part in matched["shape"].split(",") if part.strip())
     if len(shape) > _DIMENSION_LIMIT:
         raise InputError(f"{where} has {len(shape)} dimensions; at most {_DIMENSION_LIMIT} are accepted")
@@ -238,12 +240,14 @@ def _sized(content: bytes, header: _Header, size: int, where: str) -> memoryview
 def _array(content: bytes, header: _Header, where: str) -> NDArray[Any]:
     code = header.descr.lstrip("<>|=")
     if header.descr not in ("|b1", "|i1", "|u1", "<" + code, ">" + code) or (code != "b1" and code not in _NUMBERS):
-        raise InputError(f"{where} is of type {shown(header.descr)}; float64, integers, bool and text are accepted")
+        raise InputError(
+            f"{where} is of type {shown(header.descr)}; float64, float32, integers, bool and text are accepted"
+        )
     data_type = np.dtype(header.descr)
     flat = np.frombuffer(_sized(content, header, data_type.itemsize, where), dtype=data_type)
     if code == "b1" and np.any(flat.view(np.uint8) > 1):
         raise InputError(f"{where} holds a byte above 1 as a boolean; 0 and 1 are accepted")
-    if code == "f8" and not np.all(np.isfinite(flat)):
+    if code in ("f4", "f8") and not np.all(np.isfinite(flat)):
         index = int(np.argmin(np.isfinite(flat)))
         raise InputError(f"{where} holds {flat[index]} at flat position {index}; finite numbers are accepted")
     native = flat.astype(data_type.newbyteorder("="), copy=False)

@@ -288,9 +288,12 @@ def _listed(keys: Mapping[str, Any]) -> str:
 
 
 def _float64(key: str, value: Any) -> Float:
+    """Numbers in float64; those of float32 are among them."""
     array = np.asarray(value)
+    if array.dtype == np.float32:
+        array = array.astype(np.float64)
     if array.dtype != np.float64:
-        raise InputError(f"{key}: is of type {array.dtype}; float64 is accepted")
+        raise InputError(f"{key}: is of type {array.dtype}; float64 and float32 are accepted")
     if not np.all(np.isfinite(array)):
         raise InputError(f"{key}: holds a number that is not finite")
     return array
@@ -323,7 +326,7 @@ def _fields(members: Mapping[str, Member]) -> dict[str, Any]:
         fields["labels"] = _array_of(members, "labels")
     for key, value in groups["vector"].items():
         if not isinstance(value, np.ndarray):
-            raise InputError(f"vector/{key}: is text; an array of float64 is accepted")
+            raise InputError(f"vector/{key}: is text; an array of float64 or float32 is accepted")
     return fields
 
 
@@ -370,7 +373,7 @@ def _parameters(architecture: Architecture, pieces: Mapping[str, Any], group: st
             raise InputError(f"{group}/{key}: is missing")
         value = pieces[key]
         if not isinstance(value, np.ndarray):
-            raise InputError(f"{group}/{key}: is text; an array of float64 is accepted")
-        if _float64(f"{group}/{key}", value).shape != tuple(shape):
+            raise InputError(f"{group}/{key}: is text; an array of float64 or float32 is accepted")
+        if value.shape != tuple(shape):
             raise InputError(f"{group}/{key}: has shape {value.shape}; {tuple(shape)} is accepted")
-    return Parameters(architecture, dict(pieces))
+    return Parameters(architecture, {key: _float64(f"{group}/{key}", value) for key, value in pieces.items()})

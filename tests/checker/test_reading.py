@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import provable.checker
 from provable.architectures import Architecture
@@ -42,6 +43,19 @@ def test_arrays_are_read_as_numpy_reads_them(seed: int, shape: list[int], column
     assert read.entries == array.ravel().tolist()
 
 
+@given(
+    hnp.arrays(
+        np.float32,
+        hnp.array_shapes(max_dims=3, max_side=4),
+        elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
+    )
+)
+def test_single_precision_is_read_exactly(array: np.ndarray) -> None:
+    read = Archive(saved(**{"vector/0/weight": array})).numbers("vector/0/weight")
+    assert read.shape == array.shape
+    assert read.entries == array.astype(np.float64).ravel().tolist()
+
+
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=30))
 def test_texts_are_read_as_numpy_reads_them(text: str) -> None:
     archive = Archive(saved(format=text))
@@ -54,7 +68,9 @@ def test_texts_are_read_as_numpy_reads_them(text: str) -> None:
     [
         np.array([1, 2]),
         np.array([1.0], dtype=">f8"),
-        np.array([1.0], dtype=np.float32),
+        np.array([1.0], dtype=np.float16),
+        np.array([1.0], dtype=">f4"),
+        np.array([np.inf], dtype=np.float32),
         np.array([True]),
         np.array("text"),
         np.array([np.nan]),

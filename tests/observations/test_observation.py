@@ -347,3 +347,23 @@ def test_damaged_members_give_one_line_or_an_observation(data):
     except InputError as error:
         assert str(error).startswith("f: ")
         assert "\n" not in str(error)
+
+
+@given(observations())
+def test_single_precision_is_taken_as_the_numbers_it_holds(observation):
+    single = {key: piece.astype(np.float32) for key, piece in observation.vector.items()}
+    parameters = observation.parameters.map_numbers(lambda array: array.astype(np.float32).astype(np.float64))
+    changed = dataclasses.replace(observation, parameters=parameters, vector=single)
+    for key, piece in changed.vector.items():
+        assert piece.dtype == np.float64
+        np.testing.assert_array_equal(piece, single[key])
+    members = dict(read_archive(changed.to_bytes(), "it", limit_bytes=2**20))
+    stored = io.BytesIO()
+    halved = {
+        key: value.astype(np.float32) if key.startswith(("vector/", "parameters/")) else np.asarray(value)
+        for key, value in members.items()
+    }
+    np.savez(stored, **halved)
+    again = Observation.from_bytes(stored.getvalue())
+    assert again.parameters == parameters
+    assert all(np.array_equal(again.vector[key], piece) for key, piece in changed.vector.items())

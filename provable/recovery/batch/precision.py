@@ -36,13 +36,13 @@ def number_format(observation: Observation) -> str:
     if numbers.size < _FEWEST:
         return "float64"
     with np.errstate(over="ignore", under="ignore"):
-        if np.array_equal(numbers.astype(np.float16).astype(np.float64), numbers):
-            return "float16"
-        single = numbers.astype(np.float32)
+        half, single = numbers.astype(np.float16), numbers.astype(np.float32)
     if not np.array_equal(single.astype(np.float64), numbers):
         return "float64"
-    # A bfloat16 is a float32 whose lower half is zero.
-    return "bfloat16" if not np.any(single.view(np.uint32) & 0xFFFF) else "float32"
+    # A bfloat16 is a float32 whose lower half is zero; most of them are numbers of float16 as well.
+    if not np.any(single.view(np.uint32) & 0xFFFF):
+        return "bfloat16"
+    return "float16" if np.array_equal(half.astype(np.float64), numbers) else "float32"
 
 
 def precision(observation: Observation) -> float:

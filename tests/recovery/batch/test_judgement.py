@@ -1,0 +1,204 @@
+"""The verdict on a batch: what explains the gradient is accepted and refined, what does not is rejected."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from provable.architectures import Activation, Architecture, LeakyReLU, Linear, ReLU, Softplus, Tanh
+from provable.arithmetic import EPSILON, Float
+from provable.measures import Measure
+from provable.networks import Parameters, forward, losses
+from provable.observations import Observation
+from provable.recovery import Recovery
+from provable.recovery.batch.chain import FullyConnected, numerical_rank
+from provable.recovery.batch.judgement import judge
+from provable.recovery.batch.refinement import fitted_coefficients, row_space
+
+DIMENSION = 9
+
+
+def network(
+    activation: Activation, outputs: int, *, bias: bool, loss: str = "squared", hidden: tuple[int, ...] = (24,)
+) -> Architecture:
+    layers: list[object] = []
+    for width in hidden:
+        layers += [Linear(width, bias=bias), activation]
+    return Architecture("net", (DIMENSION,), (*layers, Linear(outputs, bias=bias)), loss)  # type: ignore[arg-type]
+
+
+def batch(
+    architecture: Architecture, count: int, seed: int, **options: object
+) -> tuple[Observation, Float, Float, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    parameters = Parameters.random(architecture, rng=rng, scale="standard_normal")
+    points = rng.standard_normal((count, DIMENSION)) / 3
+    outputs = architecture.output_size
+    labels: np.ndarray
+    if architecture.loss == "cross_entropy":
+        labels = rng.integers(outputs, size=count)
+    elif architecture.loss == "logistic":
+        labels = rng.choice([-1, 1], size=count)
+    else:
+        labels = rng.standard_normal((count, outputs))
+    observation = Observation.from_data(architecture, parameters, points, labels, **options)  # type: ignore[arg-type]
+    coefficients = losses.residual(architecture.loss, forward(architecture, parameters, points), labels)
+    if observation.reduction == "mean":
+        coefficients = coefficients / count
+    return observation, points, coefficients, labels
+
+
+def judged(observation: Observation, points: Float, coefficients: Float | None = None, **options: object) -> Recovery:
+    rng = np.random.default_rng(7)
+    return judge(observation, points, coefficients, method="test", rng=rng, **options)  # type: ignore[arg-type]
+
+
+@settings(max_examples=40)
+@given(
+    activation=st.sampled_from([Tanh(), Softplus(), ReLU(), LeakyReLU(0.1)]),
+    loss=st.sampled_from(["squared", "cross_entropy", "logistic"]),
+    reduction=st.sampled_from(["sum", "mean"]),
+    bias=st.booleans(),
+    count=st.integers(1, 4),
+    seed=st.integers(0, 2**32),
+)
+def test_the_batch_itself_is_accepted_with_its_labels(
+    activation: Activation, loss: str, reduction: str, bias: bool, count: int, seed: int
+) -> None:
+    architecture = network(activation, 1 if loss == "logistic" else 3, bias=bias, loss=loss)
+    observation, points, coefficients, labels = batch(architecture, count, seed, reduction=reduction)
+    result = judged(observation, points, coefficients)
+    assert result.status == "consistent", result.reason
+    assert result.labels is not None
+    matching = Measure(points, coefficients).matching(result.measure, fibre=result.fibre)
+    order = matching.permutation
+    found = result.labels[order].reshape(labels.shape)
+    if "positive-scaling" not in result.fibre and "joint-sign" not in result.fibre:
+        # Labels of a squared loss are f - c, as exact as the refined coefficients.
+        np.testing.assert_allclose(found, labels, rtol=0, atol=1e4 * EPSILON * (1 + np.max(np.abs(labels))))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("hidden", [(24,), (20, 16)])
+@settings(max_examples=15)
+@given(count=st.integers(1, 4), seed=st.integers(0, 2**32))
+def test_points_nearby_are_refined_to_rounding(bias: bool, hidden: tuple[int, ...], count: int, seed: int) -> None:
+    observation, points, _, _ = batch(network(Softplus(), 2, bias=bias, hidden=hidden), count, seed)
+    noise = np.random.default_rng(seed).standard_normal(points.shape)
+    result = judged(observation, points + 1e-6 * noise)
+    assert result.status == "consistent", result.reason
+    # The error is rounding times the condition of the problem, which the smallest singular value of the gradients bounds
+    # from below; 1e-6 to begin with, so a refinement that does nothing cannot pass.
+    assert np.max(np.abs(result.points - points)) < 1e-9
+
+
+@settings(max_examples=30)
+@given(size=st.floats(-8, -1), seed=st.integers(0, 2**32), single=st.booleans())
+def test_another_gradient_is_rejected(size: float, seed: int, single: bool) -> None:
+    observation, points, _, _ = batch(network(Tanh(), 1, bias=True), 3, seed)
+    rng = np.random.default_rng(seed)
+    pieces = {name: array.copy() for name, array in observation.vector.items()}
+    for name in ["0/weight"] if single else list(pieces):
+        pieces[name] = pieces[name] + 10**size * np.linalg.norm(pieces[name]) * rng.standard_normal(pieces[name].shape)
+    changed = dataclasses.replace(observation, vector=pieces)
+    result = judged(changed, points)
+    assert result.status == "failed"
+    assert "residual" in result.reason
+    partial = judged(changed, points[:2], incomplete=True)
+    assert partial.status == "partial"
+
+
+def test_known_labels_are_compared() -> None:
+    architecture = network(Tanh(), 3, bias=True, loss="cross_entropy")
+    observation, points, coefficients, labels = batch(architecture, 3, 5, labels_known=True)
+    assert judged(observation, points, coefficients).status == "consistent"
+    wrong = dataclasses.replace(observation, labels=(labels + 1) % 3)
+    result = judged(wrong, points, coefficients)
+    assert result.status == "failed"
+    assert "labels that the observation states" in result.reason
+
+
+def test_merged_samples_have_no_label() -> None:
+    architecture = network(Tanh(), 3, bias=True, loss="cross_entropy")
+    rng = np.random.default_rng(3)
+    parameters = Parameters.random(architecture, rng=rng)
+    points = np.repeat(rng.standard_normal((1, DIMENSION)), 2, axis=0)
+    observation = Observation.from_data(architecture, parameters, points, np.array([0, 1]))
+    result = judged(observation, points[:1])
+    assert result.status == "consistent"
+    assert result.labels is None
+    assert "no labels explain" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("activation", "bias", "unit_norm", "fibre"),
+    [
+        (Tanh(), False, None, ("permutation", "joint-sign")),
+        (Tanh(), True, None, ("permutation",)),
+        (ReLU(), False, None, ("permutation", "positive-scaling")),
+        (ReLU(), False, True, ("permutation",)),
+        (Softplus(), False, None, ("permutation",)),
+    ],
+)
+def test_the_fibre_is_named(activation: Activation, bias: bool, unit_norm: bool | None, fibre: tuple[str, ...]) -> None:
+    observation, points, _, labels = batch(network(activation, 1, bias=bias), 3, 11)
+    if unit_norm:
+        points = points / np.linalg.norm(points, axis=1, keepdims=True)
+        observation = Observation.from_data(observation.architecture, observation.parameters, points, labels)
+        observation = dataclasses.replace(observation, unit_norm=True)
+    result = judged(observation, points)
+    assert result.status == "consistent"
+    assert result.fibre == fibre
+
+
+@given(seed=st.integers(0, 2**32))
+def test_single_precision_widens_the_tolerance_and_is_said(seed: int) -> None:
+    observation, points, _, _ = batch(network(Softplus(), 2, bias=True), 3, seed)
+    single = {name: array.astype(np.float32) for name, array in observation.vector.items()}
+    result = judged(dataclasses.replace(observation, vector=single), points)
+    assert result.status == "consistent"
+    assert "rounded to float32" in result.reason
+    assert EPSILON < result.residual < 1e-5
+
+
+@given(
+    rows=st.integers(1, 12),
+    columns=st.integers(1, 12),
+    rank=st.integers(0, 4),
+    seed=st.integers(0, 2**32),
+    exponent=st.integers(-300, 300),
+    spread=st.floats(0, 8),
+)
+def test_ranks_are_counted_down_to_rounding(
+    rows: int, columns: int, rank: int, seed: int, exponent: int, spread: float
+) -> None:
+    rank = min(rank, rows, columns)
+    rng = np.random.default_rng(seed)
+    left = np.linalg.qr(rng.standard_normal((rows, rows)))[0][:, :rank]
+    right = np.linalg.qr(rng.standard_normal((columns, columns)))[0][:, :rank]
+    matrix = (left * np.logspace(0, -spread, rank)) @ right.T if rank else np.zeros((rows, columns))
+    assert numerical_rank(matrix * 10.0**exponent) == rank
+
+
+@settings(max_examples=20)
+@given(outputs=st.integers(1, 4), count=st.integers(1, 4), bias=st.booleans(), seed=st.integers(0, 2**32))
+def test_coefficients_of_known_points(outputs: int, count: int, bias: bool, seed: int) -> None:
+    observation, points, coefficients, _ = batch(network(Tanh(), outputs, bias=bias), count, seed)
+    found = fitted_coefficients(FullyConnected.of(observation), points)
+    assert np.linalg.norm(found - coefficients) <= 1e-9 * np.linalg.norm(coefficients)
+    first = {"0/weight": observation.vector["0/weight"]}
+    alone = fitted_coefficients(FullyConnected.of(dataclasses.replace(observation, vector=first)), points)
+    assert np.linalg.norm(alone - coefficients) <= 1e-8 * np.linalg.norm(coefficients)
+
+
+def test_the_row_space_needs_all_samples() -> None:
+    observation, points, _, _ = batch(network(Tanh(), 1, bias=False), 3, 2)
+    chain = FullyConnected.of(observation)
+    basis = row_space(chain, 3)
+    assert basis is not None
+    assert np.linalg.norm(points - points @ basis @ basis.T) < 1e-13 * np.linalg.norm(points)
+    assert row_space(chain, 4) is None
