@@ -31,6 +31,15 @@ from provable.errors import InputError, UnsupportedError
 SMOOTH: tuple[type[Activation], ...] = (Tanh, Sigmoid, Softplus, Erf, GELU, SiLU, Identity, Polynomial)
 """Activations with derivatives of every order everywhere."""
 
+HIGHEST_ORDER = 4
+"""Order of the highest derivative of the activations that are no piecewise polynomials."""
+
+BELL_FACTORS: tuple[tuple[float, ...], ...] = ((1.0,), (0.0, -2.0), (-2.0, 0.0, 4.0), (0.0, 12.0, 0.0, -8.0))
+"""exp(z²) times the derivatives of exp(-z²): (-1)ᵏ times the physicists' Hermite polynomials, lowest degree first."""
+
+GELU_FACTORS: tuple[tuple[float, ...], ...] = ((2.0, 0.0, -1.0), (0.0, -4.0, 0.0, 1.0), (-4.0, 0.0, 7.0, 0.0, -1.0))
+"""The derivatives of order 2, 3, 4 of z Φ(z), divided by the normal density, lowest degree first."""
+
 
 def _is_ball(z: Array) -> bool:
     return arithmetic.kind(z) == "ball"
@@ -76,6 +85,16 @@ def _logistic(z: Array) -> Array:
 
 def _logistic_slope(z: Array) -> Array:
     return _logistic(z) * _logistic(-z)
+
+
+def _logistic_bend(slope: Array, direction: Array, order: int) -> Array:
+    # derivatives of the logistic function from its slope L and u = tanh(z/2), with L' = -uL and u² = 1 - 4L
+    bends = (slope, -direction * slope, (1 - 6 * slope) * slope, direction * (12 * slope - 1) * slope)
+    return bends[order - 1]
+
+
+def _logistic_derivative(z: Array, order: int) -> Array:
+    return _logistic_bend(_logistic_slope(z), _tanh(z / 2), order) if order else _logistic(z)
 
 
 def _normal_distribution(z: Array) -> Array:
@@ -213,14 +232,15 @@ def derivative(activation: Activation, z: Any, order: int = 1) -> Array:
         Which function.
     z : array_like
         Pre-activations: floats, or an object array of rationals, residues or balls.
-    order : {1, 2}
+    order : {0, 1, 2, 3, 4}
         Of the derivative; any nonnegative order for ``identity``, ``relu``, ``leaky_relu`` and ``polynomial``.
 
     Returns
     -------
     ndarray
         Values in the same arithmetic and shape. At a kink, the left derivative: ReLU has 0 at 0, leaky ReLU its
-        slope and ELU its α, as in PyTorch; second derivatives are those of the pieces (no Dirac mass).
+        slope and ELU its α, as in PyTorch; higher derivatives are those of the pieces (no Dirac mass). Floats are accurate
+        to a few roundings of the terms of the formula, so to relative accuracy in the tails.
 
     Raises
     ------
@@ -240,30 +260,27 @@ def derivative(activation: Activation, z: Any, order: int = 1) -> Array:
 def _derivative(activation: Activation, z: Array, order: int) -> Any:
     if isinstance(activation, ReLU | LeakyReLU | Identity | Polynomial) and order > 0:
         return _piecewise_derivative(activation, z, order)
-    if order not in (1, 2):
-        raise InputError(f"order: found {order} for {activation.type}; 0, 1 and 2 are accepted")
+    if order not in range(1, HIGHEST_ORDER + 1):
+        raise InputError(f"order: found {order} for {activation.type}; 0 to {HIGHEST_ORDER} are accepted")
     match activation:
         case Tanh():
-            slope = _sech_squared(z)
-            return slope if order == 1 else -2 * _tanh(z) * slope
+            # tanh(z) = 2 / (1 + exp(-2z)) - 1; powers of two round nothing
+            return 2 ** (order + 1) * _logistic_bend(_sech_squared(z) / 4, _tanh(z), order)
         case Sigmoid():
-            slope = _logistic_slope(z)
-            return slope if order == 1 else -_tanh(z / 2) * slope
+            return _logistic_derivative(z, order)
         case Softplus():
-            return _logistic(z) if order == 1 else _logistic_slope(z)
+            return _logistic_derivative(z, order - 1)
         case Erf():
             z = _before_underflow(z)
-            slope = 2 * _bell(z) / arithmetic.sqrt(_pi(z))
-            return slope if order == 1 else -2 * z * slope
+            return 2 * _bell(z) / arithmetic.sqrt(_pi(z)) * _horner(_in_arithmetic_of(z, BELL_FACTORS[order - 1]), z)
         case GELU():
             z = _before_underflow(z)
             density = _normal_density(z)
-            return _normal_distribution(z) + z * density if order == 1 else (2 - z * z) * density
-        case SiLU():
-            slope = _logistic_slope(z)
             if order == 1:
-                return _logistic(z) + z * slope
-            return slope * (2 - z * _tanh(z / 2))
+                return _normal_distribution(z) + z * density
+            return _horner(_in_arithmetic_of(z, GELU_FACTORS[order - 2]), z) * density
+        case SiLU():
+            return z * _logistic_derivative(z, order) + order * _logistic_derivative(z, order - 1)
         case ELU():
             one = arithmetic.constant(1 if order == 1 else 0, z)
             alpha = arithmetic.constant(activation.alpha, z)
