@@ -133,6 +133,34 @@ def sizes(network: FullyConnected, points: Float, coefficients: Float) -> Mappin
     return found
 
 
+def atom_sizes(network: FullyConnected, points: Float, coefficients: Float) -> Float:
+    """Size of the part that each atom has in the observed pieces.
+
+    Parameters
+    ----------
+    network : FullyConnected
+        The network, and which pieces were observed.
+    points : array of shape (n, d)
+        Atoms.
+    coefficients : array of shape (n, C)
+        Their coefficients.
+
+    Returns
+    -------
+    array of shape (n,)
+        Euclidean norm of Σ_k c_jk ∇f_k(x_j) on the observed pieces.
+    """
+    passed = passes(network, points, coefficients)
+    squares = np.zeros(len(points))
+    for layer, inputs, sensitivity in zip(network.layers, passed.inputs, passed.sensitivities, strict=True):
+        size = np.sum(sensitivity**2, axis=1)
+        if layer.weight_gradient is not None:
+            squares += size * np.sum(inputs**2, axis=1)
+        if layer.bias_gradient is not None:
+            squares += size
+    return np.asarray(np.sqrt(squares))
+
+
 def entries(network: FullyConnected) -> int:
     """Count the observed numbers.
 

@@ -18,11 +18,13 @@ from provable.recovery.acceptance import (
     conditions,
     explaining_labels,
     longest,
+    norm_of,
     nothing_found,
     relative_misfit,
     rounding_tolerance,
 )
 from provable.recovery.batch.chain import FullyConnected
+from provable.recovery.batch.jacobian import atom_sizes
 from provable.recovery.batch.precision import UNITS, number_format
 from provable.recovery.batch.refinement import fitted_coefficients, refined
 from provable.recovery.result import Recovery
@@ -73,6 +75,7 @@ def judge(
     Recovery
         ``consistent`` if the relative residual is at most 30 k ε κ, with k the longest layer or the batch, ε the unit of
         rounding of the observation and κ ≥ 1 the measured condition of the embedding; otherwise ``partial`` or ``failed``.
+        Atoms whose own part in the gradient is below that level are not shown by it, and are dropped.
     """
     with np.errstate(all="ignore"):
         return _judged(observation, points, coefficients, method, rng, symmetries, reason, incomplete)
@@ -113,6 +116,20 @@ def _judged(
         return nothing_found(observation, method, "the network overflows at the samples found")
     condition, _ = conditions(observation, points, coefficients, image, rng)
     tolerance = rounding_tolerance(observation, condition, atoms=len(points), unit=unit)
+    visible = atom_sizes(network, flat, coefficients) > tolerance * norm_of(observation.vector.values())
+    if residual <= tolerance and not np.all(visible):
+        # What explains the gradient as well without an atom does not show that atom.
+        remark = f"{np.count_nonzero(~visible)} points whose part in the gradient is below its rounding were dropped"
+        return _judged(
+            observation,
+            points[visible],
+            coefficients[visible],
+            method,
+            rng,
+            symmetries,
+            _joined(reason, remark),
+            incomplete,
+        )
     fibre = _fibre(network, observation, len(points), symmetries)
     if form != "float64":
         reason = _joined(reason, f"the gradient was rounded to {form}, so a residual of {tolerance:.1e} is rounding")
@@ -121,6 +138,8 @@ def _judged(
         found = f"the residual {residual:.2g} is above {tolerance:.2g} = {RATIO:.0f}·{length}·ε·{condition:.2g}"
         status = "partial" if incomplete else "failed"
         return Recovery(points, coefficients, None, residual, method, fibre, status, reason=_joined(reason, found))
+    if (stated := observation.batch_size) is not None and stated != len(points):
+        reason = _joined(reason, _count_remark(stated, len(points)))
     labels, remark = _labels(observation, points, coefficients, fibre)
     status = "failed" if remark == _OTHER_LABELS else "consistent"
     return Recovery(points, coefficients, labels, residual, method, fibre, status, reason=_joined(reason, remark))
@@ -134,6 +153,15 @@ def _fibre(
         if name not in names and not (name == "positive-scaling" and observation.unit_norm):
             names.append(name)
     return tuple(names)
+
+
+def _count_remark(stated: int, found: int) -> str:
+    if found < stated:
+        return (
+            f"the gradient shows {found} atoms, and the batch has {stated} samples: samples at one point are one atom, and "
+            "those whose coefficients are zero up to rounding leave no trace"
+        )
+    return f"{found} atoms explain the gradient, more than the {stated} samples that the observation states"
 
 
 def _labels(

@@ -202,3 +202,26 @@ def test_the_row_space_needs_all_samples() -> None:
     assert basis is not None
     assert np.linalg.norm(points - points @ basis @ basis.T) < 1e-13 * np.linalg.norm(points)
     assert row_space(chain, 4) is None
+
+
+@given(seed=st.integers(0, 2**32), exponent=st.integers(-40, -14))
+def test_an_atom_below_rounding_is_not_reported(seed: int, exponent: int) -> None:
+    observation, points, coefficients, _ = batch(network(Softplus(), 2, bias=True), 3, seed)
+    rng = np.random.default_rng(seed)
+    invented = rng.standard_normal((1, DIMENSION))
+    more = np.concatenate([coefficients, 10.0**exponent * np.ones((1, 2))])
+    result = judged(observation, np.concatenate([points, invented]), more)
+    assert len(result.points) == 3
+    assert result.status == "consistent"
+    assert "below its rounding" in result.reason
+
+
+def test_fewer_atoms_than_samples_are_said() -> None:
+    architecture = network(Tanh(), 3, bias=True)
+    rng = np.random.default_rng(3)
+    parameters = Parameters.random(architecture, rng=rng)
+    points = np.repeat(rng.standard_normal((2, DIMENSION)), [1, 2], axis=0)
+    observation = Observation.from_data(architecture, parameters, points, rng.standard_normal((3, 3)))
+    result = judged(observation, points[:2])
+    assert result.status == "consistent"
+    assert "shows 2 atoms, and the batch has 3 samples" in result.reason
