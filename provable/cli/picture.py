@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MOST_ATOMS = 8
 """More atoms than these are not drawn."""
 
+FEWEST_OF_A_BATCH = 4
+"""From so many images on, they are drawn as a contact sheet."""
+
 MOST_ENTRIES = 2**24
 """Larger atoms are not drawn."""
 
@@ -40,12 +43,16 @@ def draw(result: Recovery, truth: Truth | None = None) -> bytes:
     -------
     bytes
         A PNG. One row for each atom: as an image if its shape is that of one (a flat square number of entries counts),
-        otherwise as a plot of its entries.
+        otherwise as a plot of its entries. A batch of many images is a contact sheet instead.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = _rows(result, truth)
+    if len(rows) >= FEWEST_OF_A_BATCH and all(map(_drawable, rows)):
+        from provable.cli.contact_sheet import contact_sheet
+
+        return contact_sheet(rows, _title(result, 0))
     columns = 1 if truth is None else 3
     shown = rows[:MOST_ATOMS]
     figure = Figure(figsize=(2.9 * columns + 0.5, 2.75 * max(len(shown), 1) + 1.15), dpi=150, layout="constrained")
@@ -73,25 +80,43 @@ def _title(result: Recovery, atoms: int) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Row:
+class Row:
+    """An atom of the truth with its counterpart, either of which may be missing.
+
+    Parameters
+    ----------
+    known : array or None
+        The true point.
+    known_label : str
+        Its label as part of a title, or empty.
+    found : array or None
+        The recovered point, with the sign and scale of the true one where they are open.
+    found_label : str
+        Its label as part of a title, or empty.
+    """
+
     known: Float | None
     known_label: str
     found: Float | None
     found_label: str
 
 
-def _rows(result: Recovery, truth: Truth | None) -> list[_Row]:
+def _rows(result: Recovery, truth: Truth | None) -> list[Row]:
     if truth is None:
-        return [_Row(None, "", point, _label(result.labels, j)) for j, point in enumerate(result.points)]
-    matching = truth.matching(result.measure)
+        return [Row(None, "", point, _label(result.labels, j)) for j, point in enumerate(result.points)]
+    symmetries = [word for word in result.fibre if word in ("joint-sign", "positive-scaling")]
+    matching = truth.matching(result.measure, ("permutation", *symmetries))
     order = range(len(result.points)) if matching is None else matching.permutation.tolist()
     rows = []
     for j, point in enumerate(truth.measure.points):
         atom = order[j] if j < len(order) else -1
         found, found_label = (result.points[atom], _label(result.labels, atom)) if atom >= 0 else (None, "")
-        rows.append(_Row(point, _label(truth.labels, j), found, found_label))
+        if found is not None and matching is not None and symmetries:
+            # Signs and scales that the gradient leaves open are shown as those of the truth.
+            found = matching.signs[j] * matching.factors[j] * found
+        rows.append(Row(point, _label(truth.labels, j), found, found_label))
     rest = sorted({*range(len(result.points))} - {*order[: len(truth.measure.points)]})
-    rows += [_Row(None, "", result.points[j], _label(result.labels, j)) for j in rest]
+    rows += [Row(None, "", result.points[j], _label(result.labels, j)) for j in rest]
     return rows
 
 
@@ -104,6 +129,14 @@ def _label(labels: NDArray[Any] | None, atom: int) -> str:
     # A unit vector, up to rounding, stands for its class.
     top = int(np.argmax(label))
     return f" (label {top})" if np.max(np.abs(label - np.eye(label.size)[top])) < 1e-6 else ""
+
+
+def _drawable(row: Row) -> bool:
+    given = [point for point in (row.known, row.found) if point is not None]
+    return all(
+        as_image(point) is not None and point.size <= MOST_ENTRIES and np.max(np.abs(point)) <= LARGEST_NUMBER
+        for point in given
+    )
 
 
 def as_image(point: Float) -> Float | None:
@@ -130,7 +163,7 @@ def as_image(point: Float) -> Float | None:
     return None
 
 
-def _draw_row(figure: Any, axes: Any, row: _Row) -> None:
+def _draw_row(figure: Any, axes: Any, row: Row) -> None:
     if len(axes) == 1:
         _panel(figure, axes[0], row.found, f"recovered{row.found_label}", None)
         return

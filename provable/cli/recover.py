@@ -26,7 +26,10 @@ def recover(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the recovery (.npz) there, atomically.")
     ] = None,
-    method: Annotated[str, typer.Option("--method", help="The algorithm; auto takes the first that applies.")] = "auto",
+    method: Annotated[
+        str,
+        typer.Option("--method", help="The algorithm; auto tries those that apply until one explains the observation."),
+    ] = "auto",
     image: Annotated[Path | None, typer.Option("--image", help="Draw the recovery (.png) there.")] = None,
     truth: Annotated[
         Path | None,
@@ -68,10 +71,13 @@ def recover(
     from provable.files import write_atomically
     from provable.observations import Observation
     from provable.recovery import recover as recover_observation
+    from provable.recovery.selection import passed_over
 
     check_targets(output, image, certificate, inputs=(observation, truth))
     known = None if truth is None else Truth.read(truth)
-    result = recover_observation(Observation.read(observation), method=method, rng=seed)
+    seen = Observation.read(observation)
+    result = recover_observation(seen, method=method, rng=seed)
+    others = passed_over(seen, result.method) if method == "auto" else ()
     errors = None if known is None else compare(result, known, str(truth))
     contents: dict[Path, bytes] = {}
     if output is not None:
@@ -85,9 +91,10 @@ def recover(
     for path, content in contents.items():
         write_atomically(path, content)
     document = json.loads(result.to_json()) | ({} if errors is None else {"error": errors})
+    document["passed_over"] = dict(others)
 
     def show(console: Console) -> None:
-        _show(console, result, errors)
+        _show(console, result, errors, others)
         for path in contents:
             console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
         if certificate is not None and result.certificate is None:
@@ -144,7 +151,9 @@ def compare(result: Recovery, truth: Truth, name: str) -> dict[str, Any]:
     }
 
 
-def _show(console: Console, result: Recovery, errors: dict[str, Any] | None) -> None:
+def _show(
+    console: Console, result: Recovery, errors: dict[str, Any] | None, others: tuple[tuple[str, str], ...]
+) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -152,6 +161,9 @@ def _show(console: Console, result: Recovery, errors: dict[str, Any] | None) -> 
     if result.reason:
         table.add_row("reason", _plain(result.reason))
     table.add_row("method", _plain(result.method or "none"))
+    if result.method:
+        for name, reason in others:
+            table.add_row("", _plain(f"not {name}: {reason}"), style="dim")
     table.add_row("atoms", str(len(result.points)))
     if result.labels is not None and result.labels.size <= 20:
         table.add_row("labels", _plain(", ".join(f"{label:g}" for label in result.labels.reshape(-1))))

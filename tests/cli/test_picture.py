@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from provable.cli import picture
+from provable.cli import contact_sheet, picture
 from provable.cli.picture import as_image, draw
 from provable.cli.truth import Truth
 from provable.measures import Measure
@@ -116,3 +117,33 @@ def test_no_global_state():
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_batch_is_a_contact_sheet_with_signs_and_order_of_the_truth():
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 1, (9, 16))
+    shuffled = rng.permutation(9)
+    found = dataclasses.replace(recovery(-points[shuffled]), fibre=("permutation", "joint-sign"))
+    plain = dataclasses.replace(recovery(points), fibre=("permutation", "joint-sign"))
+    # The truth's coefficients are those of the plain recovery, so the flipped one is the same measure in its fibre.
+    flipped = dataclasses.replace(found, coefficients=-plain.coefficients[shuffled])
+    assert draw(flipped, truth(points)) == draw(plain, truth(points))
+    # Nine images take two bands of eight; without the truth each band has one line instead of three.
+    with_truth, alone = pixels(draw(plain, truth(points))), pixels(draw(plain))
+    assert len(with_truth) > 2 * len(alone)
+    changed = points.copy()
+    changed[8, 0] += 0.25
+    assert draw(recovery(changed), truth(points)) != draw(recovery(points), truth(points))
+
+
+def test_sheets_of_few_of_many_and_of_colours(monkeypatch):
+    rng = np.random.default_rng(0)
+    for shape in ((4, 2, 2), (5, 3, 2, 2), (4, 1, 3, 3), (4, 4)):
+        points = rng.standard_normal(shape)
+        assert pixels(draw(recovery(points), truth(points[:3]))).size
+        assert pixels(draw(recovery(points[:2], status="failed"), truth(points))).size
+        assert pixels(draw(recovery(0 * points), truth(0 * points))).size
+    monkeypatch.setattr(contact_sheet, "MOST_IMAGES", 4)
+    points = rng.standard_normal((6, 4))
+    assert pixels(draw(recovery(points))).shape == pixels(draw(recovery(points[:4]))).shape
+    assert draw(recovery(points)) != draw(recovery(points[:4]))
