@@ -2,7 +2,7 @@ r"""Hermite coefficients a_k(s, b) = E[σ(sZ + b) He_k(Z)] of the activations, Z
 
 Gaussian weights w and an input x of norm s make w·x + b a Gaussian sZ + b, so that these numbers weigh the orders of every
 Hermite moment of a network: E[σ(w·x + b) H_k(w)] = a_k(s, b) (x/s)^{⊗k}, and a_k(s, b) = s^k E σ^(k)(sZ + b) (Stein, theorem
-``wang2023.hermite_moments``). With m(b) = E σ(sZ + b) they are a_k = s^k m^(k)(b), from which the closed forms follow.
+``foundations.stein_hermite``). With m(b) = E σ(sZ + b) they are a_k = s^k m^(k)(b), from which the closed forms follow.
 
 The logistic family has none; `provable.networks.strip_quadrature` computes it with a rigorous remainder.
 """

@@ -31,7 +31,21 @@ def _checked(tensor: ArrayLike, rank: int) -> Float:
     return values.astype(np.float64)
 
 
-def _real_basis(eigenvalues: Any, vectors: Any) -> Float:
+def real_basis(eigenvalues: Any, vectors: Any) -> Float:
+    """Real vectors in the place of the eigenvectors of a real matrix.
+
+    Parameters
+    ----------
+    eigenvalues : ndarray of shape (r,)
+        Real or in conjugate pairs.
+    vectors : ndarray of shape (p, r)
+        The eigenvectors.
+
+    Returns
+    -------
+    ndarray of shape (p, r)
+        The real parts; of the second of a conjugate pair the imaginary part.
+    """
     # noise can turn two close eigenvalues into a conjugate pair: its real and imaginary parts span the same plane
     basis: Float = np.where(eigenvalues.imag < 0, vectors.imag, vectors.real)
     return basis
@@ -42,7 +56,7 @@ def _decompose(core: Float, pencil: Float) -> tuple[Float, Float, Float] | None:
     first, second = core @ pencil[0], core @ pencil[1]
     try:
         eigenvalues, vectors = np.linalg.eig(np.linalg.solve(second.T, first.T).T)
-        left = _real_basis(eigenvalues, vectors)
+        left = real_basis(eigenvalues, vectors)
         rank, _, depth = core.shape
         terms = np.linalg.solve(left, core.reshape(rank, rank * depth)).reshape(rank, rank, depth)
         right, sizes, third = np.linalg.svd(terms, full_matrices=False)
