@@ -138,6 +138,8 @@ def _networks() -> list[Architecture]:
     networks += [
         _fully_connected("two-layer-tanh", _DIGIT, (32, _CLASSES), Tanh(), "cross_entropy", bias=True),
         _fully_connected("two-layer-relu", _DIGIT, (32, _CLASSES), ReLU(), "cross_entropy", bias=True),
+        _fully_connected("wide-tanh", _DIGIT, (256, _CLASSES), Tanh(), "cross_entropy", bias=True),
+        _fully_connected("wide-relu", _DIGIT, (512, _CLASSES), ReLU(), "cross_entropy", bias=True),
         _fully_connected("mlp-digits", _DIGIT, (64, 32, _CLASSES), ReLU(), "cross_entropy", bias=True),
     ]
     digits = (Conv2d(4, 3, padding=1), Tanh(), Flatten(), Linear(_CLASSES))

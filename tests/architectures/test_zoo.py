@@ -72,7 +72,8 @@ def test_every_network_is_found_under_its_own_name_and_survives_json(name):
 
 def test_digit_networks_take_digits():
     digits = [network for name, network in zoo().items() if math.prod(network.input_shape) == 64]
-    assert {network.name for network in digits} == {"two-layer-tanh", "two-layer-relu", "mlp-digits", "cnn-digits"}
+    names = {"two-layer-tanh", "two-layer-relu", "wide-tanh", "wide-relu", "mlp-digits", "cnn-digits"}
+    assert {network.name for network in digits} == names
     assert {network.output_size for network in digits} == {10}
 
 
