@@ -5,9 +5,11 @@ moment contracted with a unit vector a, "any unit vector", and keeps the weights
 same with the fourth moment for ReLU). The contraction is Σ_i r_i Eσ''' (a·x_i) x_i x_iᵀ: a sample that is orthogonal to a
 has no part in it, and a random a takes a factor of the size 1/√d from every weight.
 
-The claim below is what the remark uses: the contraction has rank B, and its least weight is that of the moment.
+The claim below is what the remark uses first: the contraction has rank B.
 
-Notes ----- A moment of order p is Σ_i c_i x_i^{⊗p} with c_i = r_i Eσ^(p) by Lemma 4.1 (``foundations.stein_hermite``). For
+Notes
+-----
+A moment of order p is Σ_i c_i x_i^{⊗p} with c_i = r_i Eσ^(p) by Lemma 4.1 (``foundations.stein_hermite``). For
 orthonormal samples the weights are the eigenvalues of the contraction.
 """
 
