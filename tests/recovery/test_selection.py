@@ -9,7 +9,8 @@ from provable.architectures import GELU, Architecture, Conv2d, Flatten, Linear, 
 from provable.errors import InputError, UnsupportedError
 from provable.networks import Parameters
 from provable.observations import Observation
-from provable.recovery import METHODS, recover
+from provable.recovery import METHODS, Recovery, recover, selection
+from provable.recovery.method import Method
 from provable.recovery.selection import LARGEST_ACTIVATION
 
 MLP = Architecture("mlp", (4,), (Linear(3), Tanh(), Linear(2)), "cross_entropy")
@@ -66,9 +67,35 @@ def test_nothing_supports_it(method):
     assert found.residual == 1
 
 
+def attempt(name, status, atoms, **options):
+    def found(observation, rng):
+        points, coefficients = np.ones((atoms, 4)), np.ones((atoms, 2))
+        return Recovery(points, coefficients, None, 0.5, name, (), status, reason="as told")
+
+    return Method(name, lambda observation: None, found, **options)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "taken"),
+    [
+        ((("a", "failed", 1), ("b", "consistent", 1), ("c", "consistent", 1)), "b"),
+        ((("a", "failed", 1), ("b", "partial", 1), ("c", "partial", 2)), "c"),
+        ((("a", "failed", 0), ("b", "failed", 2)), "b"),
+    ],
+)
+def test_auto_goes_on_until_a_method_explains_the_observation(monkeypatch, attempts, taken):
+    methods = (attempt("named-only", "consistent", 1, automatic=False), *(attempt(*each) for each in attempts))
+    monkeypatch.setattr(selection, "METHODS", methods)
+    found = recover(observe(MLP), rng=0)
+    assert found.method == taken
+    names = [name for name, _ in selection.passed_over(observe(MLP), taken)]
+    assert names == [name for name, *_ in attempts[: [name for name, *_ in attempts].index(taken)]]
+    assert recover(observe(MLP), method="named-only").method == "named-only"
+
+
 def test_every_method_says_why_not():
     reason = recover(observe(UNBIASED)).reason
-    assert all(f"{method.name}: " in reason for method in METHODS)
+    assert all(f"{method.name}: " in reason for method in METHODS if method.automatic)
 
 
 @pytest.mark.parametrize(
