@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import flint
@@ -85,7 +86,8 @@ def cp_uniqueness(factors: Sequence[Any]) -> Certificate | Refusal:
     Parameters
     ----------
     factors : sequence of three array_like of shapes (I, R), (J, R), (K, R)
-        The columns a_r, b_r, c_r of T = Σ a_r ⊗ b_r ⊗ c_r; floats are taken as the rationals that they are.
+        The columns a_r, b_r, c_r of T = Σ a_r ⊗ b_r ⊗ c_r: rationals, or floats, which are taken as the rationals that they
+        are. For a symmetric tensor they come from `provable.tensors.third_order_factors`.
 
     Returns
     -------
@@ -97,7 +99,8 @@ def cp_uniqueness(factors: Sequence[Any]) -> Certificate | Refusal:
     InputError
         If there are not three matrices with equally many columns.
     """
-    arrays = [np.asarray(factor, dtype=np.float64) for factor in factors]
+    arrays = [np.asarray(factor) for factor in factors]
+    arrays = [array if _all_rational(array) else np.asarray(array, dtype=np.float64) for array in arrays]
     shapes = [array.shape for array in arrays]
     if len(shapes) != 3 or any(len(shape) != 2 or 0 in shape for shape in shapes) or len({s[1] for s in shapes}) != 1:
         raise InputError(f"factors: shapes {shapes} were found; three matrices with equally many columns are accepted")
@@ -108,9 +111,14 @@ def cp_uniqueness(factors: Sequence[Any]) -> Certificate | Refusal:
         condition = "kruskal"
     else:
         return Refusal(f"the {terms} terms meet neither Jennrich's condition, in this order of factors, nor Kruskal's")
-    texts = [[[encode_rational(entry) for entry in row] for row in array.tolist()] for array in arrays]
+    exact = [RATIONAL.convert(array).tolist() for array in arrays]
+    texts = [[[encode_rational(Fraction(int(x.p), int(x.q))) for x in row] for row in rows] for rows in exact]
     data = {"factors": texts, "condition": condition}
     return Certificate("cp-uniqueness", data, data_sha256(data), library_versions())
+
+
+def _all_rational(array: Any) -> bool:
+    return array.dtype == object and all(isinstance(entry, flint.fmpq) for entry in array.reshape(-1))
 
 
 def _no_two_parallel(matrix: Any) -> bool:
