@@ -1,0 +1,138 @@
+"""Levenberg-Marquardt on the span conditions from many starts at once, and the exact end of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from provable.recovery.batch.span_check.conditions import Conditions, normal_equations, residuals
+
+Float = NDArray[np.float64]
+
+FIRST_DAMPING = 1e-2
+"""Damping at the start, relative to the diagonal of the Gauss-Newton matrix; divided by 5 at success, times 5 otherwise."""
+
+STUCK = 1e4
+"""Damping at which a start is given up."""
+
+ZERO = 1e-26
+"""Sum of squared relative distances that is rounding alone."""
+
+HOPELESS = 1e-10
+"""Above this a start that gains less than `SLOWEST` in a step is given up: it approaches a local minimum."""
+
+SLOWEST = 1e-4
+
+
+def descend(
+    conditions: Conditions, starts: Float, *, iterations: int, scale_free: bool = False
+) -> tuple[Float, Float, Float]:
+    """Minimise the sum of squared relative distances from every start.
+
+    Parameters
+    ----------
+    conditions : Conditions
+        The conditions.
+    starts : array of shape (S, p)
+        Values of e to begin with.
+    iterations : int
+        Steps at most.
+    scale_free : bool, optional
+        Whether positive multiples of e are equivalent; then e is brought to norm 1.
+
+    Returns
+    -------
+    unknowns : array of shape (S, p)
+        e.
+    directions : array of shape (S, k)
+        ρ.
+    cost : array of shape (S,)
+        The sum of squared relative distances; infinite for starts without value.
+    """
+    unknowns = np.array(starts)
+    if scale_free:
+        unknowns = _normalised(unknowns)
+    rho, cost = conditions.evaluate(unknowns)
+    if not conditions.dimension:
+        return unknowns, rho, cost
+    damping = np.full(len(unknowns), FIRST_DAMPING)
+    for _ in range(iterations):
+        alive = np.flatnonzero(np.isfinite(cost) & (cost > ZERO) & (damping <= STUCK))
+        if not len(alive):
+            break
+        gradient, matrix = normal_equations(conditions.vectors(unknowns[alive], rho[alive]))
+        step = _damped_step(gradient, matrix, damping[alive])[:, : conditions.dimension]
+        moved = unknowns[alive] + step
+        if scale_free:
+            moved = _normalised(moved)
+        moved_rho, moved_cost = conditions.evaluate(moved)
+        before = cost[alive]
+        better = moved_cost < before
+        took = alive[better]
+        unknowns[took], rho[took], cost[took] = moved[better], moved_rho[better], moved_cost[better]
+        damping[alive] = np.where(better, np.maximum(damping[alive] / 5, 1e-14), damping[alive] * 5)
+        slow = better & (moved_cost > before * (1 - SLOWEST)) & (moved_cost > HOPELESS)
+        damping[alive[slow]] = 2 * STUCK
+    return unknowns, rho, cost
+
+
+def _damped_step(gradient: Float, matrix: Float, damping: Float) -> Float:
+    size = matrix.shape[1]
+    diagonal = np.einsum("sii->si", matrix)
+    trace = np.sum(np.abs(diagonal), axis=1, keepdims=True)
+    # The floor keeps directions without influence from making the system singular.
+    shift = damping[:, None] * diagonal + 1e-15 * trace / size + np.finfo(np.float64).tiny
+    system = matrix + shift[:, :, None] * np.eye(size)
+    broken = ~np.all(np.isfinite(system), axis=(1, 2)) | ~np.all(np.isfinite(gradient), axis=1) | (trace[:, 0] == 0)
+    system[broken], gradient = np.eye(size), np.where(broken[:, None], 0.0, gradient)
+    try:
+        return np.asarray(np.linalg.solve(system, -gradient[:, :, None])[:, :, 0])
+    except np.linalg.LinAlgError:  # exactly singular in spite of the floor
+        return np.stack([np.linalg.lstsq(a, -b)[0] for a, b in zip(system, gradient, strict=True)])
+
+
+def finish(conditions: Conditions, unknowns: Float, *, steps: int = 4) -> tuple[Float, float]:
+    """End at the accuracy of the data: Gauss-Newton steps by orthogonal decomposition, without squaring the condition.
+
+    Parameters
+    ----------
+    conditions : Conditions
+        The conditions.
+    unknowns : array of shape (p,)
+        e, near a solution.
+    steps : int, optional
+        How many steps at most; a step that does not help is undone and the last.
+
+    Returns
+    -------
+    unknowns : array of shape (p,)
+        e.
+    sharpness : float
+        Smallest singular value of the derivative relative to the largest, its columns scaled to norm 1: near zero if the
+        conditions leave a direction open.
+    """
+    current = unknowns[None]
+    rho, cost = conditions.evaluate(current)
+    sharpness = 1.0
+    for _ in range(steps):
+        values, jacobian = residuals(conditions.vectors(current, rho))
+        if not jacobian.shape[2] or not np.all(np.isfinite(jacobian)):
+            break
+        lengths = np.linalg.norm(jacobian[0], axis=0)
+        if not np.all(lengths > 0):
+            return current[0], 0.0
+        left, singular, right = np.linalg.svd(jacobian[0] / lengths, full_matrices=False)
+        sharpness = float(singular[-1] / singular[0]) if len(singular) == jacobian.shape[2] else 0.0
+        kept = singular > 1e-12 * singular[0]
+        step = -(right.T[:, kept] @ ((left.T[kept] @ values[0]) / singular[kept])) / lengths
+        moved = current + step[None, : conditions.dimension]
+        moved_rho, moved_cost = conditions.evaluate(moved)
+        if not moved_cost[0] < cost[0]:
+            break
+        current, rho, cost = moved, moved_rho, moved_cost
+    return current[0], sharpness
+
+
+def _normalised(unknowns: Float) -> Float:
+    size = np.linalg.norm(unknowns, axis=1, keepdims=True)
+    return np.asarray(unknowns / np.where(size > 0, size, 1.0))

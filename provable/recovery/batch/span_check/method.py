@@ -1,0 +1,217 @@
+r"""The method `span-check`: every sample of a batch is found on its own, by the spaces that the gradients span.
+
+For every linear layer whose observed gradient :math:`G_l = \Delta_l \tilde H_{l-1}^T` has the rank B of the batch, a sample x
+meets two conditions that no other sample enters: (row) the layer's input at x lies in the row space of :math:`G_l`;
+(column) its sensitivity there, for some direction of the loss, lies in the column space. Both spaces are known to the
+accuracy of the data. For the first layer's input and the last layer's sensitivity the conditions are linear and
+parametrise the unknowns; the others are solved by Levenberg-Marquardt from many starts, B unknowns at most at a time
+(`search`). Every sample found shrinks the spaces of the others, exactly, by its dual functional (`deflation`).
+
+Notes
+-----
+The row condition alone, at the second layer and with discrete candidates, is the span check of DAGER. The column condition,
+the dual functionals and their combination are derived here; ``proofs/foundations`` has the theorems.
+
+References
+----------
+I. Petrov et al., DAGER: exact gradient inversion for large language models, arXiv:2405.15586.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from provable.architectures import Identity
+from provable.errors import UnsupportedError
+from provable.networks.activations import value
+from provable.observations import Observation
+from provable.recovery.acceptance import nothing_found
+from provable.recovery.batch.chain import FullyConnected, reason_against
+from provable.recovery.batch.judgement import judge
+from provable.recovery.batch.precision import precision
+from provable.recovery.batch.span_check.charts import Chart
+from provable.recovery.batch.span_check.deflation import Atom
+from provable.recovery.batch.span_check.search import plan, search
+from provable.recovery.batch.span_check.signs import choose_signs
+from provable.recovery.batch.span_check.spaces import Spaces, has_affine_slope, is_homogeneous
+from provable.recovery.method import Method
+from provable.recovery.result import Recovery
+
+Float = NDArray[np.float64]
+
+NAME = "span-check"
+
+
+def supports(observation: Observation) -> str | None:
+    """Tell whether the method applies.
+
+    Parameters
+    ----------
+    observation : Observation
+        Any observation.
+
+    Returns
+    -------
+    str or None
+        None if it applies, otherwise the reason why not.
+    """
+    if (reason := reason_against(observation)) is not None:
+        return reason
+    network = FullyConnected.of(observation)
+    where = f"layer {network.first.index} (linear)"
+    if len(network.layers) == 1:
+        return "the architecture has one linear layer, and nothing behind it tells samples apart"
+    if all(isinstance(layer.activation, Identity) for layer in network.layers[:-1]):
+        return "every hidden activation is the identity, and then all samples together look like few others"
+    if network.first.weight_gradient is None:
+        return f"the gradient of {network.first.index}/weight was not observed"
+    if not np.any(network.first.weight_gradient):
+        return f"no sample is visible in {where}: every entry of its gradient is zero"
+    spaces = Spaces.of(network, precision(observation))
+    if observation.batch_size is not None and spaces.rank > observation.batch_size:
+        return (
+            f"the gradients have numerical rank {spaces.rank}, and the observation says that it is of "
+            f"{observation.batch_size} samples"
+        )
+    charts = _charts(spaces)
+    if all(plan(spaces, chart.remaining([])[1].shape[1]) is None for chart in charts):
+        return _too_few_equations(spaces)
+    if has_affine_slope(spaces.activations[0]) and not spaces.row_layers:
+        return f"the derivative of {spaces.activations[0].type} is affine, so the gradient shows second moments only"
+    return None
+
+
+def _too_few_equations(spaces: Spaces) -> str:
+    width = len(spaces.network.first.weight)
+    found = f"the gradients have rank {spaces.rank}"
+    if all(is_homogeneous(activation) for activation in spaces.activations) and not spaces.row_layers:
+        return (
+            f"{found} in the first layer alone, and the column space of piecewise linear activations holds patterns of "
+            "zeros and ones, which no descent finds: that needs a second hidden layer or more outputs than samples"
+        )
+    return (
+        f"{found}, which is too large for {width} neurons in the first hidden layer: conditions on single samples need at "
+        f"least {2 * spaces.rank}"
+    )
+
+
+def _charts(spaces: Spaces) -> list[Chart]:
+    """Parametrisations to try: the row space; all samples if it may be too small."""
+    span = spaces.spans[0]
+    assert span is not None
+    charts = []
+    if span.rank < span.right.shape[0] or span.unit:
+        charts.append(Chart.of(spaces, span))
+    if spaces.complete(1) is None or not charts:
+        charts.append(Chart.of(spaces, None))
+    return charts
+
+
+def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
+    """Recover a batch sample by sample.
+
+    Parameters
+    ----------
+    observation : Observation
+        One that `supports` accepts.
+    rng : numpy.random.Generator
+        Draws starts, neurons and the perturbations with which conditions are measured.
+
+    Returns
+    -------
+    Recovery
+        ``consistent`` if all samples together explain the gradient at the level of rounding; ``partial`` if fewer were
+        found than the rank says, each of which meets all conditions; otherwise ``failed``.
+
+    Raises
+    ------
+    UnsupportedError
+        If `supports` gives a reason.
+    """
+    if (reason := supports(observation)) is not None:
+        raise UnsupportedError(f"method {NAME}: {reason}")
+    with np.errstate(all="ignore"):
+        return _recover(observation, rng)
+
+
+def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
+    network = FullyConnected.of(observation)
+    spaces = Spaces.of(network, precision(observation))
+    atoms: list[Atom] = []
+    for chart in _charts(spaces):
+        if len(atoms) < spaces.rank:
+            found = search(spaces, chart, rng, unit_norm=bool(observation.unit_norm))
+            atoms = max(atoms, found, key=len)
+    remarks = []
+    if observation.batch_size is not None and observation.batch_size > spaces.rank:
+        remarks.append(
+            f"the gradients have numerical rank {spaces.rank}, so of {observation.batch_size} samples at most "
+            f"{spaces.rank} can be told apart: others repeat them, or leave no trace above rounding"
+        )
+    if not atoms:
+        remarks.append(
+            f"no point meets the conditions on single samples, of which rank {spaces.rank} promises that many"
+        )
+        return nothing_found(observation, NAME, "; ".join(remarks))
+    complete = len(atoms) == spaces.rank
+    symmetries = ["positive-scaling"] if spaces.scale_free else []
+    points = np.array([atom.point for atom in atoms])
+    known = complete and all(atom.sensitivity is not None for atom in atoms)
+    coefficients = None
+    if known:
+        sensitivities = np.array([atom.sensitivity for atom in atoms])
+        points, sensitivities, remark, open_signs = _signed(network, atoms, points, sensitivities)
+        remarks += [remark] if remark else []
+        symmetries += ["joint-sign"] if open_signs else []
+        if isinstance(network.last.activation, Identity):
+            coefficients = sensitivities
+    if not complete:
+        remarks.append(f"{len(atoms)} of {spaces.rank} samples were found, each by its own conditions")
+    return judge(
+        observation,
+        points.reshape(len(points), *observation.architecture.input_shape),
+        coefficients,
+        method=NAME,
+        rng=rng,
+        symmetries=tuple(symmetries),
+        reason="; ".join(remarks),
+        incomplete=not complete,
+    )
+
+
+def _signed(
+    network: FullyConnected, atoms: list[Atom], points: Float, sensitivities: Float
+) -> tuple[Float, Float, str, bool]:
+    """Points and sensitivities with the signs that the last layer's gradient shows; whether they are open."""
+    chosen = np.array([atom.mirrored for atom in atoms])
+    observed = network.last.gradient
+    if observed is None and network.last.bias_gradient is not None:
+        observed = network.last.bias_gradient[:, None]
+    if not np.any(chosen):
+        return points, sensitivities, "", False
+    if observed is None:
+        return points, sensitivities, "", True
+
+    def traces(sign: float) -> Float:
+        features = sign * points
+        for layer in network.layers[:-1]:
+            features = features @ layer.weight.T
+            features = value(layer.activation, features if layer.bias is None else features + layer.bias)
+        if network.last.weight_gradient is None:
+            features = features[:, :0]
+        if network.last.bias_gradient is not None:
+            features = np.column_stack([features, np.ones(len(features))])
+        return np.asarray((sign * sensitivities[:, :, None] * features[:, None, :]).reshape(len(points), -1))
+
+    plus, minus = traces(1.0), traces(-1.0)
+    rest = observed.reshape(-1) - plus[~chosen].sum(axis=0)
+    signs, remark = choose_signs(plus[chosen], minus[chosen], rest, 1e-9)
+    if signs is None:
+        return points, sensitivities, remark, True
+    factors = np.ones(len(points))
+    factors[chosen] = signs
+    return factors[:, None] * points, factors[:, None] * sensitivities, remark, False
+
+
+METHOD = Method(NAME, supports, recover)

@@ -1,0 +1,206 @@
+"""The search: starts, descent, exact end, test and deflation, until the batch is complete or nothing new appears."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from provable.recovery.batch.span_check.charts import Chart
+from provable.recovery.batch.span_check.conditions import Conditions
+from provable.recovery.batch.span_check.deflation import Atom, atom_at, remaining_conditions, tolerance
+from provable.recovery.batch.span_check.levenberg_marquardt import descend, finish
+from provable.recovery.batch.span_check.spaces import Spaces, is_homogeneous
+
+Float = NDArray[np.float64]
+
+STARTS = 64
+"""Starts at once."""
+
+FRUITLESS = 12
+"""Rounds of starts without a new sample after which the search ends."""
+
+ITERATIONS = 60
+
+PROMISING = 1e-4
+"""Root of the cost below which a candidate of the reduced search is brought to the full conditions."""
+
+SHARPEST = 1e-11
+"""Below this the derivative of the conditions is singular: solutions are not isolated, and none is a sample."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Which conditions the search minimises; all of them are tested.
+
+    Parameters
+    ----------
+    rows, columns : tuple of int
+        Layers.
+    first_layer_only : bool
+        Whether they concern the first hidden layer alone, so that some of its neurons suffice.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    first_layer_only: bool
+
+
+def plan(spaces: Spaces, unknowns: int) -> Plan | None:
+    """Choose the cheapest sufficient conditions.
+
+    Parameters
+    ----------
+    spaces : Spaces
+        The spans.
+    unknowns : int
+        The number of unknowns of a sample.
+
+    Returns
+    -------
+    Plan or None
+        None if all conditions together have fewer equations than unknowns.
+    """
+    rows, columns = spaces.row_layers, informative_columns(spaces)
+    widths = [len(layer.weight) for layer in spaces.network.layers]
+    second = 2 in rows and widths[0] - spaces.rank >= unknowns + max(4, unknowns // 4)
+    if second:
+        return Plan((2,), (), True)
+    equations = sum(widths[layer - 2] - spaces.rank for layer in rows)
+    if columns:
+        equations += sum(widths[layer - 1] - spaces.rank for layer in columns) - (spaces.outputs.shape[1] - 1)
+    if equations < unknowns:
+        return None
+    return Plan(rows, columns, spaces.depth == 2)
+
+
+def informative_columns(spaces: Spaces) -> tuple[int, ...]:
+    """The column conditions that depend smoothly on the sample.
+
+    Parameters
+    ----------
+    spaces : Spaces
+        The spans.
+
+    Returns
+    -------
+    tuple of int
+        Layers with an activation at or behind them that is not piecewise linear.
+    """
+    return tuple(
+        layer
+        for layer in spaces.column_layers
+        if not all(is_homogeneous(activation) for activation in spaces.activations[layer - 1 :])
+    )
+
+
+def search(spaces: Spaces, chart: Chart, rng: np.random.Generator, *, unit_norm: bool = False) -> list[Atom]:
+    """Find samples until there are as many as the rank says, or nothing new appears.
+
+    Parameters
+    ----------
+    spaces : Spaces
+        The spans.
+    chart : Chart
+        Coordinates of samples.
+    rng : numpy.random.Generator
+        Draws starts and neurons.
+    unit_norm : bool, optional
+        Whether samples are known to have norm 1.
+
+    Returns
+    -------
+    list of Atom
+        Each of them meets all conditions at the level of rounding.
+    """
+    atoms: list[Atom] = []
+    whole, origin, directions = remaining_conditions(spaces, chart, [], spaces.row_layers, spaces.column_layers)
+    chosen = plan(spaces, directions.shape[1])
+    if chosen is None:
+        return atoms
+    # In the coordinates themselves, for tests; and on all neurons without deflation, for the exact end.
+    tested = dataclasses.replace(whole, offset=chart.offset, matrix=chart.matrix)
+    ends = remaining_conditions(spaces, chart, [], chosen.rows, chosen.columns)[0]
+    fruitless = 0
+    while len(atoms) < spaces.rank and fruitless < FRUITLESS:
+        neurons = _some_neurons(spaces, chosen, directions.shape[1], rng)
+        left, point, tangent = remaining_conditions(spaces, chart, atoms, chosen.rows, chosen.columns, neurons=neurons)
+        starts = _starts(left, chart, point, tangent, atoms, rng, unit_norm)
+        unknowns, _, cost = descend(left, starts, iterations=ITERATIONS, scale_free=spaces.scale_free)
+        before = len(atoms)
+        for candidate in _distinct(point + unknowns @ tangent.T, cost):
+            e = (candidate - origin) @ directions
+            e, sharpness = finish(ends, e)
+            found = _tested(spaces, chart, tested, origin + directions @ e)
+            if found is None or (sharpness < SHARPEST and not spaces.scale_free):
+                continue
+            if not any(found.repeats(other) for other in atoms):
+                atoms.append(found)
+                if len(atoms) == spaces.rank:
+                    break
+        fruitless = 0 if len(atoms) > before else fruitless + 1
+    return atoms
+
+
+def _some_neurons(spaces: Spaces, chosen: Plan, unknowns: int, rng: np.random.Generator) -> NDArray[np.intp] | None:
+    width = len(spaces.network.first.weight)
+    enough = 3 * (spaces.rank + unknowns) + spaces.outputs.shape[1]
+    if not chosen.first_layer_only or width <= enough:
+        return None
+    return np.sort(rng.choice(width, enough, replace=False))
+
+
+def _starts(
+    conditions: Conditions,
+    chart: Chart,
+    origin: Float,
+    directions: Float,
+    atoms: list[Atom],
+    rng: np.random.Generator,
+    unit_norm: bool,
+) -> Float:
+    """Points of plausible size: that of the samples found, or one that makes pre-activations of order one."""
+    size = directions.shape[1]
+    drawn = rng.standard_normal((STARTS, size))
+    # Half of them scatter like the rows of the gradient.
+    drawn[::2] = (rng.standard_normal((len(drawn[::2]), len(chart.spread))) * chart.spread) @ directions
+    lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
+    drawn /= np.where(lengths > 0, lengths, 1.0)
+    preactivations = np.linalg.norm(drawn @ conditions.matrix.T, axis=1) / np.sqrt(len(conditions.matrix))
+    wanted = np.exp(rng.uniform(np.log(0.3), np.log(2.5), STARTS))
+    reach = wanted / np.where(preactivations > 0, preactivations, 1.0)
+    norms = np.array([1.0]) if unit_norm else np.array([np.linalg.norm(atom.point) for atom in atoms])
+    if len(norms):
+        radius = rng.choice(norms, STARTS) * (1.0 if unit_norm else np.exp(rng.uniform(-0.3, 0.3, STARTS)))
+        inside = np.sqrt(np.maximum(radius**2 + chart.unit**2 - origin @ origin, (0.1 * radius) ** 2))
+        some = np.arange(STARTS) % 4 != 3
+        reach[some] = inside[some]
+    return np.asarray(drawn * reach[:, None])
+
+
+def _distinct(coordinates: Float, cost: Float) -> list[Float]:
+    """Candidates of small cost, the best first, those that agree but for rounding once."""
+    kept: list[Float] = []
+    for index in np.argsort(cost):
+        if not cost[index] < PROMISING**2:
+            break
+        candidate = coordinates[index]
+        if not any(np.linalg.norm(candidate - other) <= 1e-7 * np.linalg.norm(other) for other in kept):
+            kept.append(candidate)
+    return kept
+
+
+def _tested(spaces: Spaces, chart: Chart, conditions: Conditions, coordinates: Float) -> Atom | None:
+    """The atom at a point or at its mirror image, if all conditions hold there at the level of rounding."""
+    signs = (1.0, -1.0) if spaces.mirrored else (1.0,)
+    limits = np.array([tolerance(spaces, chart, c.layer) for c in (*conditions.rows, *conditions.columns)])
+    atoms = []
+    for sign in signs:
+        _, distances = conditions.distances(sign * coordinates[None])
+        if np.all(distances[0] <= limits):
+            atoms.append(atom_at(spaces, conditions, chart, sign * coordinates))
+    found = [atom for atom in atoms if atom is not None]
+    if not found:
+        return None
+    return dataclasses.replace(found[0], mirrored=len(found) == 2)
