@@ -1,5 +1,6 @@
 """Security metrics of architectures and of gradients: one file each, with what it measures and what it cannot see."""
 
+from provable.leakage.metrics.batch_cramer_rao import BatchCramerRao, batch_cramer_rao
 from provable.leakage.metrics.counts import data_ratio, width_surplus
 from provable.leakage.metrics.cramer_rao import CramerRao, cramer_rao
 from provable.leakage.metrics.fisher_information import FisherInformation, composed_loss, fisher_information
@@ -17,6 +18,7 @@ from provable.leakage.metrics.rgap_index import CountedLayer, RGapIndex, rgap_in
 from provable.leakage.metrics.spectrum import Spectrum, spectrum
 
 __all__ = [
+    "BatchCramerRao",
     "CountedLayer",
     "CramerRao",
     "FisherInformation",
@@ -26,6 +28,7 @@ __all__ = [
     "Metric",
     "RGapIndex",
     "Spectrum",
+    "batch_cramer_rao",
     "composed_loss",
     "cramer_rao",
     "data_ratio",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from provable.leakage.metrics.batch_cramer_rao import METRIC as BATCH_CRAMER_RAO
 from provable.leakage.metrics.counts import DATA_RATIO_METRIC, WIDTH_METRIC
 from provable.leakage.metrics.cramer_rao import METRIC as CRAMER_RAO
 from provable.leakage.metrics.fisher_information import DIAGONAL_METRIC
@@ -51,6 +52,7 @@ METRICS: tuple[Metric, ...] = (
     WIDTH_METRIC,
     DATA_RATIO_METRIC,
     CRAMER_RAO,
+    BATCH_CRAMER_RAO,
     FISHER_INFORMATION,
     DIAGONAL_METRIC,
     INVERSION_INFLUENCE,
