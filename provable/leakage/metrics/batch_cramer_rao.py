@@ -37,12 +37,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from provable.architectures import Architecture
-from provable.arithmetic import EPSILON, Float
+from provable.arithmetic import Float
 from provable.errors import InputError, UnsupportedError
 from provable.leakage.metrics.metric import Metric
 from provable.measures import Measure
 from provable.networks import Parameters
 from provable.networks.embedding_derivative import normal_equations
+from provable.networks.inverse_information import inverse_information
 
 METRIC = Metric(
     name="batch Cramér-Rao bound",
@@ -59,9 +60,6 @@ METRIC = Metric(
     ),
 )
 
-RESOLUTION = 30.0
-"""Eigenvalues of the scaled information matrix up to this times order times ε times the largest count as zero."""
-
 
 @dataclass(frozen=True, eq=False)
 class BatchCramerRao:
@@ -76,8 +74,8 @@ class BatchCramerRao:
     equations : int
         Numbers that are seen.
     nullity : int
-        Directions that are open, or seen so badly that rounding hides them: those with a singular value below
-        √(`RESOLUTION` · order · ε), about 1e-6, times the largest, after columns of J are scaled to norm 1.
+        Directions that are open, or seen so badly that rounding hides them: those with a singular value below about 1e-6
+        times the largest, after columns of J are scaled to norm 1.
     condition_number : float
         Largest singular value of that scaled J over the smallest one that counts; infinite if none does.
     sample_lower_bounds : ndarray of shape (n,)
@@ -192,48 +190,21 @@ def bounds_of_information(
             "are accepted"
         )
     count, dimension = points.shape
-    places = count * dimension
-    basis = np.eye(len(information))
-    if unit_norm:
-        basis = np.zeros((len(information), len(information) - count))
-        for sample, point in enumerate(points):
-            rows, columns = sample * dimension, sample * (dimension - 1)
-            basis[rows : rows + dimension, columns : columns + dimension - 1] = _tangents(point)
-        others = len(information) - places
-        basis[places:, count * (dimension - 1) :] = np.eye(others)
-    reduced = basis.T @ information @ basis
-    # Columns of J scaled to norm 1: points and coefficients have different units.
-    scale = np.sqrt(np.diagonal(reduced))
-    scale = np.where(scale > 0, scale, 1.0)
-    values, vectors = np.linalg.eigh(reduced / np.outer(scale, scale))
-    largest = float(values[-1]) if len(values) else 0.0
-    open_ones = values <= RESOLUTION * len(values) * EPSILON * largest
-    seen = vectors[:, ~open_ones] / np.sqrt(values[~open_ones])
-    deviations = basis @ (seen / scale[:, None])
-    variances = (deviations**2).sum(axis=1)
-    # Vectors of a cluster of small eigenvalues are accurate to about ε times order over the resolved gap, 1e-2 at worst
-    null = basis @ (vectors[:, open_ones] / scale[:, None])
-    moved = (null**2).sum(axis=1) > 1e-4 * (basis**2 @ (1 / scale**2))
-    by_sample = noise * np.sqrt(variances[:places].reshape(count, dimension).sum(axis=1))
-    by_sample[moved[:places].reshape(count, dimension).any(axis=1)] = math.inf
-    by_coefficient = noise * np.sqrt(variances[places:])
-    by_coefficient[moved[places:]] = math.inf
-    smallest = float(values[~open_ones][0]) if not open_ones.all() else 0.0
+    inverse = inverse_information(information, points, unit_norm=unit_norm)
     return BatchCramerRao(
         noise=noise,
-        unknowns=len(values),
+        unknowns=inverse.unknowns,
         equations=equations,
-        nullity=int(np.count_nonzero(open_ones)),
-        condition_number=math.sqrt(largest / smallest) if smallest else math.inf,
-        sample_lower_bounds=by_sample,
-        coefficient_lower_bounds=by_coefficient.reshape(count, -1),
+        nullity=inverse.nullity,
+        condition_number=inverse.condition_number,
+        sample_lower_bounds=_times(noise, np.sqrt(inverse.point_variances(count, dimension))),
+        coefficient_lower_bounds=_times(noise, np.sqrt(inverse.other_variances(count, dimension))).reshape(count, -1),
     )
 
 
-def _tangents(point: Float) -> Float:
-    """An orthonormal basis of the complement of a point; of a zero point, of the complement of the first axis."""
-    direction = point[:, None] if point.any() else np.eye(len(point), 1)
-    return np.linalg.qr(direction, mode="complete")[0][:, 1:]
+def _times(noise: float, bounds: Float) -> Float:
+    """The bounds under this noise; what is open stays infinite without noise, too."""
+    return np.where(np.isinf(bounds), math.inf, noise * np.where(np.isinf(bounds), 0.0, bounds))
 
 
 def _weights(
