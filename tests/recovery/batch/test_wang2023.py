@@ -93,7 +93,7 @@ def test_exact_moments_give_the_samples(activation, which, seed, norm, data):
     assume(condition < 100)
     gradient = observed(design(dimension, degree), activation, norm * points, residuals, norm=norm)
     if activation is ODD:
-        first = gradient.first_moment(which)
+        first = gradient.moments(which).first()
         assume(np.min(np.abs(points @ first)) > 0.1 * np.linalg.norm(first))
     estimate = algorithm_1(gradient, count, options=Options(observed=which), rng=0)
     fibre = ("joint-sign",) if activation is ODD else ()
@@ -311,7 +311,7 @@ def test_missing_and_wrong_pieces():
     with pytest.raises(InputError, match=r"^weights: found shape \(36,\)"):
         dataclasses.replace(gradient, weights=np.zeros(36))
     for direction in (np.zeros(2), np.ones(3), np.array([math.nan, 1.0])):
-        with pytest.raises(InputError, match="^direction: found an array of shape"):
+        with pytest.raises(InputError, match=r"^direction: found an array of shape"):
             algorithm_1(gradient, 2, direction=direction)
 
 

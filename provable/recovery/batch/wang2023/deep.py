@@ -7,7 +7,7 @@ For :math:`f(x) = a \cdot \sigma_l(W_l \sigma_{l-1}(\cdots \sigma_1(W_1 x)))` wi
 :math:`w_j \cdot h_{l-1}(x) = z_j \cdot x`; with leaky ReLUs of slopes :math:`\alpha_k` they give
 :math:`(1 + \prod_k \alpha_k)\, z_j \cdot x`, which the last rows are divided by. With tanh or the sigmoid, identities give
 :math:`h_{l-1}(x)` entry by entry: Algorithm 1 finds its direction, and its norm is the one whose preimage has norm 1. For the
-sigmoid two norms do that, in general; the one that fits the ratio of the moments of two orders is taken.
+sigmoid two norms do that, in general; the one that fits the ratios of moments of several orders is taken.
 
 References
 ----------
@@ -34,6 +34,7 @@ from provable.networks.hermite_coefficients import hermite_coefficient
 from provable.observations import Observation
 from provable.recovery.batch.chain import FullyConnected
 from provable.recovery.batch.wang2023.errata import Erratum, Options
+from provable.recovery.batch.wang2023.moments import weights_of_powers
 from provable.recovery.batch.wang2023.two_layers import Estimate, TwoLayerGradient, algorithm_1
 
 PRINTED_LEAKY_FACTOR = 1.01
@@ -306,27 +307,29 @@ def feature_norms(activations: tuple[Activation, ...], direction: Float) -> list
         none, the α that comes nearest; empty if the direction has no preimage at any norm.
     """
     low, high = _image(activations)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         # each entry α h has to be in (low, high)
         bounds = np.sort(
             np.where(direction == 0, np.array([[-math.inf], [math.inf]]), np.array([[low], [high]]) / direction), axis=0
         )
-    if np.any((direction == 0) & ((low > 0) | (high < 0))):
+    if np.any(direction == 0) and not low < 0 < high:
         return []
     least, most = max(float(np.max(bounds[0])), 0.0), float(np.min(bounds[1]))
     if not least < most or not math.isfinite(most):
         return []
 
-    def excess(norm: float) -> float:
-        size = float(np.linalg.norm(_preimage(activations, norm * direction)))
-        return size - 1 if math.isfinite(size) else math.inf
+    def excess(norms: Float) -> Float:
+        sizes = np.linalg.norm(_preimage(activations, np.multiply.outer(norms, direction)), axis=-1)
+        return np.asarray(np.where(np.isfinite(sizes), sizes - 1, math.inf))
 
     # denser towards both ends, where the preimage grows without bound
     places = least + (most - least) * (1 - np.cos(np.linspace(0, math.pi, _NORMS_TRIED)[1:-1])) / 2
-    values = np.array([excess(float(place)) for place in places])
+    values = excess(places)
     found = []
     for index in np.flatnonzero(np.signbit(values[1:]) != np.signbit(values[:-1])):
-        found.append(_bisected(excess, float(places[index]), float(places[index + 1])))
+        found.append(
+            _bisected(lambda norm: float(excess(np.array(norm))), float(places[index]), float(places[index + 1]))
+        )
     return found or [float(places[int(np.argmin(np.abs(values)))])]
 
 
@@ -354,14 +357,18 @@ def _inverted(chain: _Chain, network: TwoLayerGradient, estimate: Estimate, opti
         signs = np.where(np.sum(directions, axis=1) < 0, -1.0, 1.0)
         directions, symmetries = signs[:, None] * directions, ()
         weights = signs * weights if order == 3 else weights
-    first = np.linalg.lstsq(directions.T, network.first_moment(options.observed), rcond=None)[0]
+    # other orders tell which of two norms it is: their weights are r c_p(norm) with the same r
+    basis, moments = estimate.subspace, network.moments(options.observed)
+    others = [k for k in (1, 2, 3) if k != order and network.coefficients[k]]
+    seen = {k: weights_of_powers(moments.inside(basis, k), basis.T @ directions.T) for k in others}
     points, residuals = np.full(directions.shape, math.nan), np.full(len(directions), math.nan)
     for sample, direction in enumerate(directions):
         fits = []
         for norm in feature_norms(chain.features, direction):
-            lower, upper = (float(hermite_coefficient(network.activation, k, norm)) for k in (1, order))
-            residual = weights[sample] / upper
-            fits.append((abs(residual * lower - first[sample]), norm, residual))
+            coefficients = {k: float(hermite_coefficient(network.activation, k, norm)) for k in (*others, order)}
+            residual = weights[sample] / coefficients[order]
+            misfit = sum((residual * coefficients[k] / seen[k][sample] - 1) ** 2 for k in others)
+            fits.append((misfit, norm, residual))
         if fits:
             _, norm, residuals[sample] = min(fits)
             points[sample] = _preimage(chain.features, norm * direction)

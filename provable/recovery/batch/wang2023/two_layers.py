@@ -23,13 +23,14 @@ from functools import cached_property
 import numpy as np
 
 from provable.architectures.activations import Activation
-from provable.arithmetic import EPSILON, Float
+from provable.arithmetic import Float
 from provable.errors import InputError, UnsupportedError
 from provable.networks.activations import value
 from provable.networks.hermite_coefficients import hermite_coefficient
 from provable.recovery.batch.wang2023.errata import Erratum, Options
+from provable.recovery.batch.wang2023.moments import Moments, weights_of_powers
 from provable.recovery.batch.wang2023.subspace import leading_subspace
-from provable.tensors import contracted_moment, hermite_moment, slope_moment, symmetric_jennrich
+from provable.tensors import simultaneous_diagonalisation
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,18 +97,18 @@ class TwoLayerGradient:
         """
         return np.asarray(value(self.activation, points @ self.weights.T) @ self.output_weights + self.output_bias)
 
-    def values(self, observed: str) -> Float:
-        """Give what the moments are averages of.
+    def moments(self, observed: str) -> Moments:
+        """Give the Hermite moments of a gradient.
 
         Parameters
         ----------
         observed : {"output weights", "first layer"}
-            Which gradient.
+            Which one.
 
         Returns
         -------
-        ndarray of shape (m,) or (m, d)
-            g_j = ∂L/∂a_j, or the slopes y_j = (∂L/∂w_j) / a_j of appendix B.
+        Moments
+            For samples of norm `norm`.
 
         Raises
         ------
@@ -117,28 +118,12 @@ class TwoLayerGradient:
         if observed == "output weights":
             if self.output_weight_gradient is None:
                 raise UnsupportedError("observed: the gradient of the output weights was not observed")
-            return self.output_weight_gradient
+            return Moments(self.weights, self.output_weight_gradient)
         if self.first_layer_gradient is None:
             raise UnsupportedError("observed: the gradient of the first layer was not observed")
         if not np.all(self.output_weights):
             raise UnsupportedError("output_weights: found a zero, behind which the gradient of a neuron says nothing")
-        return self.first_layer_gradient / self.output_weights[:, None]
-
-    def first_moment(self, observed: str) -> Float:
-        """Average g w, or the slopes.
-
-        Parameters
-        ----------
-        observed : {"output weights", "first layer"}
-            Which gradient.
-
-        Returns
-        -------
-        ndarray of shape (d,)
-            Σ r_i c₁ û_i up to O(√(d/m)), which behind the gradient of the first layer is in the span of the samples exactly.
-        """
-        values = self.values(observed)
-        return np.asarray(values.mean(axis=0) if values.ndim == 2 else values @ self.weights / len(self.weights))
+        return Moments(self.weights, self.first_layer_gradient / self.output_weights[:, None])
 
     @cached_property
     def coefficients(self) -> Float:
@@ -150,37 +135,6 @@ class TwoLayerGradient:
             E σ(sZ) He_k(Z).
         """
         return np.array([float(hermite_coefficient(self.activation, order, self.norm)) for order in range(5)])
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Moments:
-    """Hermite moments M_p = Σ r_i c_p û_i^{⊗p}: averages of g H_p(w) or, of slopes y, of Sym(y ⊗ H_{p-1}(w))."""
-
-    weights: Float
-    values: Float
-
-    def times(self, vectors: Float, *directions: Float) -> Float:
-        """M₂ times vectors, or M₃ contracted with a direction times vectors."""
-        return contracted_moment(self.weights, self.values, vectors, directions)
-
-    def inside(self, basis: Float, order: int) -> Float:
-        """M_p(V, …, V)."""
-        points = self.weights @ basis
-        if self.values.ndim == 1:
-            return hermite_moment(points, self.values, order)
-        return slope_moment(points, self.values @ basis, order)
-
-    def fourth_contracted(self, basis: Float, direction: Float) -> Float:
-        """M₄(V, V, V, a) for a vector a that need not be in the span of V."""
-        outside = direction
-        for _ in range(2):  # the second time takes away what rounding left of V
-            outside = outside - basis @ (basis.T @ outside)
-        size = float(np.linalg.norm(outside))
-        inner_only = size <= 16 * len(direction) * EPSILON * float(np.linalg.norm(direction))
-        whole = basis if inner_only else np.column_stack([basis, outside / size])
-        tensor = self.inside(whole, 4) @ (whole.T @ direction)
-        inner = slice(basis.shape[1])
-        return np.asarray(tensor[inner, inner, inner])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -266,8 +220,8 @@ def algorithm_1(
         raise UnsupportedError(f"{name}: moments of order 3 and 4 vanish, so only the span of the samples can be read")
     if not (coefficients[1] or coefficients[3]):
         raise UnsupportedError(f"{name}: moments of order 1 and 3 vanish, so x and -x have the same gradient")
-    moments = _Moments(gradient.weights, gradient.values(chosen.observed))
-    first = gradient.first_moment(chosen.observed)
+    moments = gradient.moments(chosen.observed)
+    first = moments.first()
     along = _direction(first, chosen, direction, generator)
     span_order, order = (2 if coefficients[2] else 3), (3 if coefficients[3] else 4)
 
@@ -282,7 +236,7 @@ def algorithm_1(
     vectors, known = _signed(
         _directions(tensor, chosen, generator), moments, basis, first, coefficients, chosen, generator
     )
-    weights = _weights(tensor, vectors)
+    weights = weights_of_powers(tensor, vectors)
     points = gradient.norm * (basis @ vectors).T
     residuals = weights / coefficients[order]
     if contracted and not chosen.printed(Erratum.CONTRACTED_WEIGHT):
@@ -309,25 +263,14 @@ def _direction(first: Float, options: Options, given: Float | None, rng: np.rand
 
 def _directions(tensor: Float, options: Options, rng: np.random.Generator) -> Float:
     """Unit vectors u_i, up to sign, with T = Σ λ_i u_i^{⊗p}."""
-    return np.asarray(symmetric_jennrich(tensor, len(tensor), rng=rng).factors[0])
-
-
-def _powers(vectors: Float, order: int) -> Float:
-    """Columns u_i^{⊗p}, flattened."""
-    result = vectors
-    for _ in range(order - 1):
-        result = np.asarray((result[:, None, :] * vectors[None, :, :]).reshape(-1, vectors.shape[1]))
-    return result
-
-
-def _weights(tensor: Float, vectors: Float) -> Float:
-    """Weights λ of T = Σ λ_i u_i^{⊗p} by least squares."""
-    return np.asarray(np.linalg.lstsq(_powers(vectors, tensor.ndim), tensor.reshape(-1), rcond=None)[0])
+    return np.asarray(
+        simultaneous_diagonalisation(tensor, len(tensor), projections=options.contractions, rng=rng).factors[0]
+    )
 
 
 def _signed(
     vectors: Float,
-    moments: _Moments,
+    moments: Moments,
     basis: Float,
     first: Float,
     coefficients: Float,
@@ -345,7 +288,7 @@ def _signed(
     residual_signs = np.ones(basis.shape[1])
     if even is not None and not options.positive_residuals:
         matrix = moments.inside(basis, 2) if even == 2 else moments.inside(basis, 4) @ probe @ probe
-        residual_signs = np.sign(_weights(np.asarray(matrix), vectors) * coefficients[even])
+        residual_signs = np.sign(weights_of_powers(np.asarray(matrix), vectors) * coefficients[even])
     vector = basis.T @ first if odd == 1 else moments.inside(basis, 3) @ probe @ probe
-    signs = np.sign(_weights(np.asarray(vector), vectors) * coefficients[odd] * residual_signs)
+    signs = np.sign(weights_of_powers(np.asarray(vector), vectors) * coefficients[odd] * residual_signs)
     return vectors * np.where(signs < 0, -1.0, 1.0), even is not None or options.positive_residuals
