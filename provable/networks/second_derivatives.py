@@ -117,6 +117,43 @@ class GradientJacobian:
         results = [self._push(moves[part]) for part in self._chunks(len(moves))]
         return np.concatenate(results) if results else np.zeros((0, self.shape[0]))
 
+    def push_forward_jointly(self, directions: Any, changes: Any) -> Array:
+        """Directional derivatives of ∇_θ L along dx and dθ together: J dx + (∂²L/∂θ²) dθ.
+
+        Parameters
+        ----------
+        directions : array_like of shape (k, n, *input_shape)
+            k directions dx, each of which moves all samples.
+        changes : array_like of shape (k, P)
+            k directions dθ in the order of ``Parameters.vector``.
+
+        Returns
+        -------
+        ndarray of shape (k, P)
+            Entry r is the derivative along both r-th directions at once.
+
+        Raises
+        ------
+        InputError
+            If a shape or the arithmetic is wrong.
+        UnsupportedError
+            If the result would take over 8 GiB.
+        """
+        moves = self._checked(directions, self._samples.shape, "directions")
+        weights = self._checked(changes, (self.shape[0],), "changes")
+        if len(moves) != len(weights):
+            raise InputError(
+                f"changes: found {len(weights)}; {len(moves)} are accepted, one for each of the directions"
+            )
+        self._check_size(len(moves), self.shape[0], "directions")
+        if not len(moves) or not len(self._samples):
+            return np.zeros((len(moves), self.shape[0]))
+        results = []
+        for part in self._chunks(len(moves)):
+            change = self._cut(weights[part])
+            results.append(_Pass(self, part.stop - part.start, change).gradients(_merged(moves[part])))
+        return np.concatenate(results)
+
     def pull_back(self, covectors: Any) -> Array:
         """Gradients Jᵀ w = ∇_x ⟨w, ∇_θ L(x; θ)⟩, which are derivatives of ∇_x L along dθ = w.
 
@@ -208,14 +245,19 @@ class GradientJacobian:
     def _pull(self, weights: Array) -> Array:
         if not len(self._samples):
             return np.zeros((len(weights), *self._samples.shape))
+        change = self._cut(weights)
+        still = arithmetic.full((len(weights) * len(self._samples), *self._samples.shape[1:]), 0, self._samples)
+        return _per_direction(_Pass(self, len(weights), change).inputs(still), len(self._samples))
+
+    def _cut(self, weights: Array) -> dict[str, Array]:
+        """Rows of flat parameter tangents, cut into the shapes of the parameters."""
         change: dict[str, Array] = {}
         start = 0
         for name, shape in self.architecture.parameter_shapes.items():
             stop = start + math.prod(shape)
             change[name] = weights[:, start:stop].reshape(len(weights), *shape)
             start = stop
-        still = arithmetic.full((len(weights) * len(self._samples), *self._samples.shape[1:]), 0, self._samples)
-        return _per_direction(_Pass(self, len(weights), change).inputs(still), len(self._samples))
+        return change
 
 
 class _Pass:
