@@ -13,11 +13,18 @@ from provable.errors import InputError, UnsupportedError
 from provable.observations import Observation
 from provable.recovery import fully_connected, hybrid, layerwise
 from provable.recovery.acceptance import nothing_found
+from provable.recovery.batch import activation_patterns, span_check
 from provable.recovery.certification import certified
 from provable.recovery.method import Method
 from provable.recovery.result import STATUSES, Recovery
 
-METHODS: tuple[Method, ...] = (fully_connected.METHOD, layerwise.METHOD, hybrid.METHOD)
+METHODS: tuple[Method, ...] = (
+    fully_connected.METHOD,
+    layerwise.METHOD,
+    span_check.METHOD,
+    activation_patterns.METHOD,
+    hybrid.METHOD,
+)
 """All algorithms, the best informed first: `recover` tries those that support an observation in this order."""
 
 LARGEST_ACTIVATION = 2**28
