@@ -20,7 +20,7 @@ from provable.recovery.batch.span_check.deflation import atom_at, remaining_cond
 from provable.recovery.batch.span_check.spaces import Spaces
 
 EPSILON = 2.0**-52
-SMOOTH = (Tanh(), Sigmoid(), Erf(), Softplus(), GELU(), SiLU(), Polynomial((0.0, 0.5, 1.0, 0.25)))
+SMOOTH = (Tanh(), Sigmoid(), Erf(), Softplus(), GELU(), SiLU(), Polynomial((0.0, 0.5, 0.2, 0.05)))
 
 
 @st.composite
@@ -44,15 +44,19 @@ def random_conditions(draw):
     for layer in range(2, depth + 1):
         if draw(st.booleans()):
             unit = draw(st.sampled_from([0.0, 0.5]))
-            rows.append(Condition(layer, basis(widths[layer - 2] + bool(unit)), rng.uniform(0.5, 2), unit))
-    columns = [
-        Condition(layer, basis(widths[layer - 1]), rng.uniform(0.5, 2))
-        for layer in range(1, depth)
-        if draw(st.booleans())
-    ]
+            size_h = widths[layer - 2] + bool(unit)
+            origin = rng.standard_normal(size_h) if draw(st.booleans()) else None
+            linear = (rng.standard_normal(size_h), rng.standard_normal((size_h, size))) if draw(st.booleans()) else None
+            power = draw(st.sampled_from([0.0, 0.25, 1.0]))
+            rows.append(Condition(layer, basis(size_h), rng.uniform(0.5, 2), unit, origin, linear, power))
+    directions = draw(st.integers(1, outputs))
+    columns = []
+    for layer in range(1, depth):
+        if draw(st.booleans()):
+            factor = rng.standard_normal((widths[layer - 1], directions)) if draw(st.booleans()) else None
+            columns.append(Condition(layer, basis(widths[layer - 1]), rng.uniform(0.5, 2), reference=factor))
     if not rows and not columns:
         columns = [Condition(1, basis(widths[0]))]
-    directions = draw(st.integers(1, outputs))
     conditions = Conditions(
         rng.standard_normal(widths[0]),
         rng.standard_normal((widths[0], size)),
@@ -73,6 +77,7 @@ def test_derivatives_are_those_of_finite_differences(drawn):
     jacobian = residuals(conditions.vectors(unknowns, rho))[1]
     complement = np.linalg.qr(rho[:, :, None], mode="complete")[0][:, :, 1:]
     size = 1 + np.max(np.abs(jacobian), axis=(1, 2))
+    unseen = 0
     for column in range(jacobian.shape[2]):
         along, turned = np.zeros(conditions.dimension), np.zeros_like(rho)
         if column < conditions.dimension:
@@ -87,8 +92,13 @@ def test_derivatives_are_those_of_finite_differences(drawn):
         wide, narrow = quotient(step), quotient(step / 2)
         # The error of a central difference is a quarter at half the step, so what is left after extrapolation is less
         # than what the step changed; rounding enters divided by the step, enlarged by what the layers amplify.
-        room = np.max(np.abs(wide - narrow), axis=1) + 1e3 * EPSILON / step * size
-        assert np.all(np.max(np.abs((4 * narrow - wide) / 3 - jacobian[:, :, column]), axis=1) <= room)
+        change = np.max(np.abs(wide - narrow), axis=1)
+        room = change + 1e3 * EPSILON / step * size
+        # Where a layer is saturated, the step may be too wide to see a derivative.
+        seen = change <= 0.1 * np.max(np.abs(narrow), axis=1) + room - change
+        assert np.all((np.max(np.abs((4 * narrow - wide) / 3 - jacobian[:, :, column]), axis=1) <= room) | ~seen)
+        unseen += np.count_nonzero(~seen)
+    assume(unseen <= jacobian.shape[2])  # of three times as many
 
 
 @given(random_conditions())
@@ -109,19 +119,22 @@ def test_normal_equations_are_those_of_the_residuals(drawn):
 @given(random_conditions(), st.integers(0, 2**32))
 def test_no_direction_of_the_loss_is_better_than_the_one_chosen(drawn, seed):
     conditions, unknowns = drawn
-    # One condition on sensitivities: then the direction minimises its relative distance.
-    conditions = dataclasses.replace(
-        conditions, rows=(), columns=(*conditions.columns, Condition(1, np.zeros((len(conditions.offset), 0))))[:1]
-    )
-    rho, cost = conditions.evaluate(unknowns)
-    layer = conditions.columns[0].layer
-    for other in np.random.default_rng(seed).standard_normal((20, *rho.shape)):
-        vectors = conditions.sensitivities(unknowns, other)[layer - 1]
-        outside = vectors - vectors @ conditions.columns[0].basis @ conditions.columns[0].basis.T
-        ratio = np.sum(outside**2, axis=1) / np.sum(vectors**2, axis=1)
-        # The eigenvalues are those of a matrix of norm 1, which a ridge of 1e-14 moves by as much; 1e-8 where the factor
-        # of ρ loses rank.
-        assert np.all(cost / conditions.columns[0].weight ** 2 <= ratio + 1e-8)
+    # One condition on sensitivities alone: then the direction minimises its distance.
+    column = (*conditions.columns, Condition(1, np.zeros((len(conditions.offset), 0))))[0]
+    conditions = dataclasses.replace(conditions, rows=(), columns=(column,))
+    chosen, _ = conditions.evaluate(unknowns)
+
+    def distances(rho):
+        vectors = conditions.sensitivities(unknowns, rho)[column.layer - 1]
+        outside = vectors - vectors @ column.basis @ column.basis.T
+        sizes = np.sum(vectors**2, axis=1)
+        if column.reference is not None:
+            sizes = 1e-6 * sizes + np.sum((vectors - rho @ column.reference.T) ** 2, axis=1)
+        return np.sum(outside**2, axis=1) / sizes
+
+    for other in np.random.default_rng(seed).standard_normal((20, *chosen.shape)):
+        # A ridge of 1e-14 in the triangular factor, whose condition is 1e3 times that of the network's factor at most.
+        assert np.all(distances(chosen) <= distances(other) * (1 + 1e-6) + 1e-8)
 
 
 CASES = [

@@ -5,15 +5,23 @@ layer, :math:`\delta_L = R\rho`. With :math:`h_l = \sigma_l(s_l)`, :math:`s_{l+1
 :math:`\delta_l = \sigma_l'(s_l) \circ W_{l+1}^T \delta_{l+1}`, a condition says that a vector h, one of
 :math:`(h_{l-1}, u)` and :math:`\delta_l`, lies in a known space with orthonormal basis Q. Its relative distance is
 
-.. math:: F = (1 - QQ^T) h / \|h\|, \qquad dF = \bigl((1 - QQ^T)\,dh - F\,(\hat h^T dh)\bigr) / \|h\|, \quad \hat h = h/\|h\|.
+.. math:: F = (1 - QQ^T) h / s, \qquad dF = (1 - QQ^T)\,dh / s - F\,d\log s .
+
+With the size :math:`s = \|h\|` the descent runs into traps: the values of softplus and its like are a large constant and
+little more, those of all smooth activations nearly linear at small inputs, and the constant and the linear part of *any* x
+lie close to the known space. So sizes are measured from there, :math:`s = s_0^{1-a} s_1^a` with the distance :math:`s_0` of h
+to the multiples of :math:`h_0`, its value at the input zero, and :math:`s_1` to the span of :math:`h_0` and the first-order
+part of h, each with a millionth of :math:`\|h\|^2` added to its square. Where :math:`F = 0` does not depend on that choice.
 
 For given e the best ρ follows by linear algebra (variable projection, Golub and Pereyra 1973): it minimises the distance of
-all :math:`\delta_l` together, each scaled by the size of its layer's factor.
+all :math:`\delta_l` together, each scaled by the size of its layer's factor, with
+:math:`s^2 = \|h - h_0\|^2 + 10^{-6}\|h\|^2`, a quadratic form in ρ.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +30,9 @@ from provable.architectures import Activation
 from provable.networks.activations import derivative, value
 
 Float = NDArray[np.float64]
+
+FLOOR = 1e-6
+"""Weight of the whole vector's squared norm in the size of a vector that is measured from a reference."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,12 +49,106 @@ class Condition:
         Its weight in the sum of squares.
     unit : float
         Last entry of the extended input, 0 for none; of no meaning for sensitivities.
+    reference : array of shape (n,) or (n, k), or None
+        :math:`h_0`, the vector at the input zero, which sizes are measured from, or for sensitivities the factor of ρ in
+        it; None for zero.
+    linear : pair of arrays of shape (n,) and (n, p), or None
+        The first-order part of an extended input as an affine function of e.
+    power : float
+        The share a of the size beyond first order.
     """
 
     layer: int
     basis: Float
     weight: float = 1.0
     unit: float = 0.0
+    reference: Float | None = None
+    linear: tuple[Float, Float] | None = None
+    power: float = 0.0
+
+    def measure(self, values: Float, unknowns: Float, rho: Float) -> tuple[Float, Float, Float]:
+        """Sizes of vectors, and how they change.
+
+        Parameters
+        ----------
+        values : array of shape (S, n)
+            h.
+        unknowns : array of shape (S, p)
+            e.
+        rho : array of shape (S, k)
+            ρ.
+
+        Returns
+        -------
+        squares : array of shape (S,)
+            s², positive.
+        covectors : array of shape (S, n)
+            The derivative of log s by h.
+        moved : array of shape (S, p)
+            The derivative of log s by e with h held fixed.
+        """
+        moved, whole = np.zeros_like(unknowns), np.sum(values**2, axis=1)
+        if self.reference is None:
+            return _positive(whole), values / _positive(whole)[:, None], moved
+        origin = self.reference[None] if self.reference.ndim == 1 else rho @ self.reference.T
+        lengths = np.linalg.norm(origin, axis=1, keepdims=True)
+        unit = origin / np.where(lengths > 0, lengths, 1.0)
+        rest = values - np.sum(values * unit, axis=1, keepdims=True) * unit
+        first = _positive(np.sum(rest**2, axis=1) + FLOOR * whole)
+        covector = (rest + FLOOR * values) / first[:, None]
+        if self.linear is None or not self.power:
+            return first, covector, moved
+        linear = self.linear[0] + unknowns @ self.linear[1].T
+        linear = linear - np.sum(linear * unit, axis=1, keepdims=True) * unit
+        slopes = np.sum(rest * linear, axis=1) / _positive(np.sum(linear**2, axis=1))
+        rest = rest - slopes[:, None] * linear
+        second = _positive(np.sum(rest**2, axis=1) + FLOOR * whole)
+        covector = (1 - self.power) * covector + self.power * (rest + FLOOR * values) / second[:, None]
+        moved = -self.power * slopes[:, None] * (rest @ self.linear[1]) / second[:, None]
+        return first ** (1 - self.power) * second**self.power, covector, moved
+
+    def turned(self, values: Float, rho: Float, complement: Float, squares: Float) -> Float:
+        """The derivative of log s by the directions of ρ, with h held fixed.
+
+        Parameters
+        ----------
+        values : array of shape (S, n)
+            h.
+        rho : array of shape (S, k)
+            ρ.
+        complement : array of shape (S, k, k - 1)
+            The directions.
+        squares : array of shape (S,)
+            s².
+
+        Returns
+        -------
+        array of shape (S, k - 1)
+            It enters by the reference alone; its best multiple, being best, adds nothing.
+        """
+        assert self.reference is not None
+        origin = rho @ self.reference.T
+        slopes = np.sum(values * origin, axis=1, keepdims=True) / _positive(np.sum(origin**2, axis=1))[:, None]
+        rest = values - slopes * origin
+        return np.asarray(-slopes * ((rest @ self.reference)[:, None, :] @ complement)[:, 0] / squares[:, None])
+
+    def squared_distances(self, values: Float, squares: Float) -> Float:
+        """Squares of F.
+
+        Parameters
+        ----------
+        values : array of shape (S, n)
+            h.
+        squares : array of shape (S,)
+            s².
+
+        Returns
+        -------
+        array of shape (S,)
+            Infinite where h vanishes.
+        """
+        outside = values - (values @ self.basis) @ self.basis.T
+        return np.asarray(np.where(np.any(values, axis=1), np.sum(outside**2, axis=1) / squares, np.inf))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,11 +163,17 @@ class Vectors:
         h.
     jacobian : array of shape (S, n, p + k - 1)
         dh by e and by the directions of ρ orthogonal to ρ.
+    sizes : array of shape (S, 1)
+        s.
+    growth : array of shape (S, p + k - 1)
+        d log s.
     """
 
     condition: Condition
     values: Float
     jacobian: Float
+    sizes: Float
+    growth: Float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,24 +229,24 @@ class Conditions:
         """
         preactivations = self._forward(unknowns)
         rho = np.ones((len(unknowns), 1))
-        costs = [
-            condition.weight**2 * _squared_distance(self._inputs(preactivations, condition), condition.basis)
-            for condition in self.rows
-        ]
+        costs = []
+        for condition in self.rows:
+            values = self._inputs(preactivations, condition)
+            squares = condition.measure(values, unknowns, rho)[0]
+            costs.append(condition.weight**2 * condition.squared_distances(values, squares))
         if self.columns:
             factors = self._factors(preactivations)
             if self.directions > 1:
                 rho = self._best_directions(factors)
-            costs += [
-                condition.weight**2
-                * _squared_distance((factors[condition.layer] @ rho[:, :, None])[:, :, 0], condition.basis)
-                for condition in self.columns
-            ]
+            for condition in self.columns:
+                values = (factors[condition.layer] @ rho[:, :, None])[:, :, 0]
+                squares = condition.measure(values, unknowns, rho)[0]
+                costs.append(condition.weight**2 * condition.squared_distances(values, squares))
         total: Float = np.sum(costs, axis=0)
         return rho, np.where(np.isfinite(total), total, np.inf)
 
     def distances(self, unknowns: Float) -> tuple[Float, Float]:
-        """The relative distances, one for each condition.
+        """The distances relative to the whole vectors, one for each condition.
 
         Parameters
         ----------
@@ -150,13 +261,13 @@ class Conditions:
             Those of the rows, then those of the columns.
         """
         rho, _ = self.evaluate(unknowns)
-        alone = [
-            dataclasses.replace(self, rows=(c,), columns=()).evaluate(unknowns)[1] / c.weight**2 for c in self.rows
-        ]
+        preactivations = self._forward(unknowns)
+        vectors = [(c, self._inputs(preactivations, c)) for c in self.rows]
         if self.columns:
-            factors = self._factors(self._forward(unknowns))
-            alone += [_squared_distance((factors[c.layer] @ rho[:, :, None])[:, :, 0], c.basis) for c in self.columns]
-        return rho, np.sqrt(np.stack(alone, axis=1))
+            factors = self._factors(preactivations)
+            vectors += [(c, (factors[c.layer] @ rho[:, :, None])[:, :, 0]) for c in self.columns]
+        squares = [c.squared_distances(values, _positive(np.sum(values**2, axis=1))) for c, values in vectors]
+        return rho, np.sqrt(np.stack(squares, axis=1))
 
     def vectors(self, unknowns: Float, rho: Float) -> list[Vectors]:
         """The vectors of all conditions and their derivatives.
@@ -189,7 +300,11 @@ class Conditions:
                 jacobian = np.concatenate([jacobian, np.zeros((count, 1, self.dimension))], axis=1)
             if free:
                 jacobian = np.concatenate([jacobian, np.zeros((*jacobian.shape[:2], free))], axis=2)
-            found.append(Vectors(condition, self._inputs(preactivations, condition), jacobian))
+            values = self._inputs(preactivations, condition)
+            squares, covectors, moved = condition.measure(values, unknowns, rho)
+            growth = (covectors[:, None, :] @ jacobian)[:, 0]
+            growth[:, : self.dimension] += moved
+            found.append(Vectors(condition, values, jacobian, np.sqrt(squares)[:, None], growth))
         if not self.columns:
             return found
         wanted = {condition.layer: condition for condition in self.columns}
@@ -207,8 +322,13 @@ class Conditions:
             change = direct if layer == len(self.activations) else direct + slope[:, :, None] * (weight.T @ change)
             sensitivity, factor = slope * behind, slope[:, :, None] * (weight.T @ factor)
             if layer in wanted:
+                condition = wanted[layer]
                 jacobian = np.concatenate([change, factor @ complement], axis=2) if free else change
-                backwards[layer] = Vectors(wanted[layer], sensitivity, jacobian)
+                squares, covectors, _ = condition.measure(sensitivity, unknowns, rho)
+                growth = (covectors[:, None, :] @ jacobian)[:, 0]
+                if free and condition.reference is not None:
+                    growth[:, self.dimension :] += condition.turned(sensitivity, rho, complement, squares)
+                backwards[layer] = Vectors(condition, sensitivity, jacobian, np.sqrt(squares)[:, None], growth)
         return found + [backwards[condition.layer] for condition in self.columns]
 
     def sensitivities(self, unknowns: Float, rho: Float) -> list[Float]:
@@ -274,14 +394,17 @@ class Conditions:
         return found
 
     def _best_directions(self, factors: dict[int, Float]) -> Float:
-        blocks, inside = [], []
+        blocks, parts = [], []
         for condition in self.columns:
             factor = factors[condition.layer]
             size = np.sqrt(np.sum(factor**2, axis=(1, 2), keepdims=True))
-            scaled = condition.weight * factor / np.where(size > 0, size, 1.0)
-            blocks.append(scaled)
-            inside.append(scaled - condition.basis @ (condition.basis.T @ scaled))
-        whole, outside = np.concatenate(blocks, axis=1), np.concatenate(inside, axis=1)
+            scale = condition.weight / np.where(size > 0, size, 1.0)
+            parts.append(scale * (factor - condition.basis @ (condition.basis.T @ factor)))
+            if condition.reference is None:
+                blocks.append(scale * factor)
+            else:
+                blocks += [scale * (factor - condition.reference), math.sqrt(FLOOR) * scale * factor]
+        whole, outside = np.concatenate(blocks, axis=1), np.concatenate(parts, axis=1)
         good = np.all(np.isfinite(whole), axis=(1, 2))
         rho = np.zeros((len(whole), self.directions))
         rho[:, 0] = 1.0
@@ -297,12 +420,8 @@ class Conditions:
         return rho
 
 
-def _squared_distance(vectors: Float, basis: Float) -> Float:
-    """Squared relative distances of rows to the space that a basis spans; infinite for a row that vanishes."""
-    outside = vectors - (vectors @ basis) @ basis.T
-    size = np.sum(vectors**2, axis=1)
-    squared: Float = np.where(size > 0, np.sum(outside**2, axis=1) / np.where(size > 0, size, 1.0), np.inf)
-    return squared
+def _positive(squares: Float) -> Float:
+    return np.asarray(np.where(squares > 0, squares, 1.0))
 
 
 def normal_equations(found: list[Vectors]) -> tuple[Float, Float]:
@@ -318,25 +437,26 @@ def normal_equations(found: list[Vectors]) -> tuple[Float, Float]:
     gradient : array of shape (S, n)
         dFᵀF.
     matrix : array of shape (S, n, n)
-        dFᵀdF, by rank-one corrections of dhᵀ(1 - QQᵀ)dh.
+        dFᵀdF, by rank-one corrections of dhᵀ(1 - QQᵀ)dh / s².
     """
-    gradient, matrix = 0.0, 0.0
+    width = found[0].jacobian.shape[2]
+    gradient = np.zeros((len(found[0].values), width))
+    matrix = np.zeros((len(gradient), width, width))
     for vectors in found:
         basis, jacobian, weight = vectors.condition.basis, vectors.jacobian, vectors.condition.weight**2
-        size = np.linalg.norm(vectors.values, axis=1, keepdims=True)
-        size = np.where(size > 0, size, 1.0)
-        unit = vectors.values / size
-        distance = unit - (unit @ basis) @ basis.T
+        size = vectors.sizes
+        distance = (vectors.values - (vectors.values @ basis) @ basis.T) / size
         cost = np.sum(distance**2, axis=1)[:, None]
         inside = basis.T @ jacobian
         towards = (distance[:, None, :] @ jacobian)[:, 0]
-        along = (unit[:, None, :] @ jacobian)[:, 0]
+        # The derivative of log s, in units of 1 / s like the others.
+        along = vectors.growth * size
         square = np.swapaxes(jacobian, 1, 2) @ jacobian - np.swapaxes(inside, 1, 2) @ inside
         square -= towards[:, :, None] * along[:, None, :] + along[:, :, None] * towards[:, None, :]
         square += cost[:, :, None] * along[:, :, None] * along[:, None, :]
-        gradient = gradient + weight * (towards - cost * along) / size
-        matrix = matrix + weight * square / (size**2)[:, :, None]
-    return np.asarray(gradient), np.asarray(matrix)
+        gradient += weight * (towards - cost * along) / size
+        matrix += weight * square / (size**2)[:, :, None]
+    return gradient, matrix
 
 
 def residuals(found: list[Vectors]) -> tuple[Float, Float]:
@@ -357,12 +477,8 @@ def residuals(found: list[Vectors]) -> tuple[Float, Float]:
     values, jacobians = [], []
     for vectors in found:
         basis, jacobian, weight = vectors.condition.basis, vectors.jacobian, vectors.condition.weight
-        size = np.linalg.norm(vectors.values, axis=1, keepdims=True)
-        size = np.where(size > 0, size, 1.0)
-        unit = vectors.values / size
-        distance = unit - (unit @ basis) @ basis.T
-        outside = jacobian - basis @ (basis.T @ jacobian)
-        along = unit[:, None, :] @ jacobian
+        distance = (vectors.values - (vectors.values @ basis) @ basis.T) / vectors.sizes
+        outside = (jacobian - basis @ (basis.T @ jacobian)) / vectors.sizes[:, :, None]
         values.append(weight * distance)
-        jacobians.append(weight * (outside - distance[:, :, None] * along) / size[:, :, None])
+        jacobians.append(weight * (outside - distance[:, :, None] * vectors.growth[:, None, :]))
     return np.concatenate(values, axis=1), np.concatenate(jacobians, axis=1)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from provable.networks.activations import derivative, value
 from provable.recovery.batch.span_check.charts import Chart
 from provable.recovery.batch.span_check.conditions import Condition, Conditions
 from provable.recovery.batch.span_check.spaces import Spaces
@@ -81,6 +82,8 @@ def remaining_conditions(
     columns: tuple[int, ...],
     *,
     neurons: NDArray[np.intp] | None = None,
+    power: float = 0.0,
+    whole: bool = False,
 ) -> tuple[Conditions, Float, Float]:
     """The conditions on the samples that are not found yet.
 
@@ -97,6 +100,10 @@ def remaining_conditions(
     neurons : array of int, optional
         The neurons of the first hidden layer that are used, for conditions on that layer alone: the row condition of the
         second layer, and the column condition of the first if there are two.
+    power : float, optional
+        How much sizes beyond first order count in the distances of inputs; see `Condition`.
+    whole : bool, optional
+        Whether the distances of sensitivities are relative to the whole vectors.
 
     Returns
     -------
@@ -112,21 +119,30 @@ def remaining_conditions(
     deeper = spaces.deeper
     weights = _weights(spaces, chart, rows, columns)
     row_conditions, column_conditions = [], []
+    still = _NoInput.of(spaces, offset, matrix)
     for layer in rows:
         span = spaces.complete(layer)
         assert span is not None
+        reference, (fixed, moving) = span.extended(still.inputs[layer - 2]), still.linear[layer - 2]
+        if span.unit:
+            fixed, moving = np.append(fixed, 0.0), np.vstack([moving, np.zeros((1, moving.shape[1]))])
         basis, found = span.right, [atom.duals[layer] for atom in atoms if layer in atom.duals]
         if found:
             basis = basis @ np.linalg.svd(np.array(found))[2][len(found) :].T
         if neurons is not None:
             kept = np.append(neurons, len(basis) - 1) if span.unit else neurons
-            basis = np.linalg.qr(basis[kept])[0]
-        row_conditions.append(Condition(layer, basis, weights[layer, "row"], span.unit))
+            basis, reference = np.linalg.qr(basis[kept])[0], reference[kept]
+            fixed, moving = fixed[kept], moving[kept]
+        row_conditions.append(
+            Condition(layer, basis, weights[layer, "row"], span.unit, reference, (fixed, moving), power)
+        )
     for layer in columns:
         span = spaces.complete(layer)
         assert span is not None
-        basis = span.left if neurons is None else np.linalg.qr(span.left[neurons])[0]
-        column_conditions.append(Condition(layer, basis, weights[layer, "column"]))
+        basis, factor = span.left, still.factors[layer - 1]
+        if neurons is not None:
+            basis, factor = np.linalg.qr(basis[neurons])[0], factor[neurons]
+        column_conditions.append(Condition(layer, basis, weights[layer, "column"], reference=None if whole else factor))
     if neurons is not None:
         offset, matrix = offset[neurons], matrix[neurons]
         deeper = ((deeper[0][0][:, neurons], deeper[0][1]), *deeper[1:])
@@ -140,6 +156,50 @@ def remaining_conditions(
         tuple(column_conditions),
     )
     return conditions, origin, directions
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _NoInput:
+    """The network to first order at the input zero.
+
+    Parameters
+    ----------
+    inputs : list of arrays of shape (m_l,)
+        h_1 to h_{L-1} there.
+    linear : list of pairs of arrays of shape (m_l,) and (m_l, n)
+        Their first-order parts, as affine functions of e.
+    factors : list of arrays of shape (m_l, k)
+        The factors of ρ in the sensitivities of layers 1 to L - 1.
+    """
+
+    inputs: list[Float]
+    linear: list[tuple[Float, Float]]
+    factors: list[Float]
+
+    @classmethod
+    def of(cls, spaces: Spaces, offset: Float, matrix: Float) -> _NoInput:
+        layers = spaces.network.layers
+        h = np.zeros(layers[0].weight.shape[1])
+        # W x is what the first pre-activation is without its bias.
+        fixed, moving = offset if layers[0].bias is None else offset - layers[0].bias, matrix
+        inputs, linear, slopes = [], [], []
+        for index, layer in enumerate(layers[:-1]):
+            s = layer.weight @ h
+            s = s if layer.bias is None else s + layer.bias
+            if index:
+                fixed, moving = layer.weight @ fixed, layer.weight @ moving
+            h = value(layer.activation, s)
+            # The mean of both sides, where there is a kink.
+            tiny = np.finfo(np.float64).tiny
+            slope = (derivative(layer.activation, s - tiny) + derivative(layer.activation, s + tiny)) / 2
+            fixed, moving = slope * fixed, slope[:, None] * moving
+            inputs.append(h)
+            linear.append((fixed, moving))
+            slopes.append(derivative(layer.activation, s))
+        factors = [spaces.outputs]
+        for layer, slope in zip(layers[:0:-1], slopes[::-1], strict=True):
+            factors.append(slope[:, None] * (layer.weight.T @ factors[-1]))
+        return cls(inputs, linear, factors[:0:-1])
 
 
 def _weights(

@@ -121,10 +121,12 @@ def finish(conditions: Conditions, unknowns: Float, *, steps: int = 4) -> tuple[
         lengths = np.linalg.norm(jacobian[0], axis=0)
         if not np.all(lengths > 0):
             return current[0], 0.0
-        left, singular, right = np.linalg.svd(jacobian[0] / lengths, full_matrices=False)
+        orthogonal, triangular = np.linalg.qr(jacobian[0] / lengths)
+        left, singular, right = np.linalg.svd(triangular)
         sharpness = float(singular[-1] / singular[0]) if len(singular) == jacobian.shape[2] else 0.0
         kept = singular > 1e-12 * singular[0]
-        step = -(right.T[:, kept] @ ((left.T[kept] @ values[0]) / singular[kept])) / lengths
+        projected = left.T[: len(singular)][kept] @ (orthogonal.T @ values[0])
+        step = -(right[: len(singular)][kept].T @ (projected / singular[kept])) / lengths
         moved = current + step[None, : conditions.dimension]
         moved_rho, moved_cost = conditions.evaluate(moved)
         if not moved_cost[0] < cost[0]:

@@ -11,7 +11,7 @@ from provable.recovery.batch.span_check.charts import Chart
 from provable.recovery.batch.span_check.conditions import Conditions
 from provable.recovery.batch.span_check.deflation import Atom, atom_at, remaining_conditions, tolerance
 from provable.recovery.batch.span_check.levenberg_marquardt import descend, finish
-from provable.recovery.batch.span_check.spaces import Spaces, is_homogeneous
+from provable.recovery.batch.span_check.spaces import Spaces, has_even_slope, is_homogeneous
 
 Float = NDArray[np.float64]
 
@@ -22,6 +22,9 @@ FRUITLESS = 12
 """Rounds of starts without a new sample after which the search ends."""
 
 ITERATIONS = 60
+
+BEYOND = 0.25
+"""Share of the size beyond first order in distances, where it counts at all."""
 
 PROMISING = 1e-4
 """Root of the cost below which a candidate of the reduced search is brought to the full conditions."""
@@ -122,10 +125,22 @@ def search(spaces: Spaces, chart: Chart, rng: np.random.Generator, *, unit_norm:
     # In the coordinates themselves, for tests; and on all neurons without deflation, for the exact end.
     tested = dataclasses.replace(whole, offset=chart.offset, matrix=chart.matrix)
     ends = remaining_conditions(spaces, chart, [], chosen.rows, chosen.columns)[0]
+    # After a round without success distances are measured in the other way.
+    # Odd activations trap the descent at small inputs, others lead it astray at large ones.
+    powers = (BEYOND, 0.0) if has_even_slope(spaces.activations[0]) else (0.0, BEYOND)
     fruitless = 0
     while len(atoms) < spaces.rank and fruitless < FRUITLESS:
         neurons = _some_neurons(spaces, chosen, directions.shape[1], rng)
-        left, point, tangent = remaining_conditions(spaces, chart, atoms, chosen.rows, chosen.columns, neurons=neurons)
+        left, point, tangent = remaining_conditions(
+            spaces,
+            chart,
+            atoms,
+            chosen.rows,
+            chosen.columns,
+            neurons=neurons,
+            power=powers[fruitless % 2],
+            whole=fruitless % 2 == 1,
+        )
         starts = _starts(left, chart, point, tangent, atoms, rng, unit_norm)
         unknowns, _, cost = descend(left, starts, iterations=ITERATIONS, scale_free=spaces.scale_free)
         before = len(atoms)
@@ -145,7 +160,7 @@ def search(spaces: Spaces, chart: Chart, rng: np.random.Generator, *, unit_norm:
 
 def _some_neurons(spaces: Spaces, chosen: Plan, unknowns: int, rng: np.random.Generator) -> NDArray[np.intp] | None:
     width = len(spaces.network.first.weight)
-    enough = 3 * (spaces.rank + unknowns) + spaces.outputs.shape[1]
+    enough = 5 * (spaces.rank + unknowns) + spaces.outputs.shape[1]
     if not chosen.first_layer_only or width <= enough:
         return None
     return np.sort(rng.choice(width, enough, replace=False))
