@@ -1,0 +1,298 @@
+r"""A batch from the gradient of a network with one hidden layer, of whose gradient the output layer's may be all that is seen.
+
+This is the setting of Wang, Lee and Lei: :math:`\partial L / \partial a_j = \sum_i c_i\,\sigma(w_j \cdot x_i + b_j)`, j ≤ m. They
+average the equations to moments, with an error of order :math:`\sqrt{d/m}`. But the equations are exact, m of them for the
+B (d + 1) unknowns, and they are solved as such here, together with the gradients of the other parameters where those were
+observed: coefficients eliminated, Levenberg and Marquardt from random starts with replacement of single samples.
+
+Whatever is found is judged by all observed pieces. No theorem says that the search succeeds, nor that another batch is not
+as good an explanation far away; that none is near is what a certificate proves.
+
+References
+----------
+Z. Wang, J. Lee and Q. Lei, Reconstructing training data from model gradient, provably, AISTATS 2023.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from provable.architectures import Identity, Polynomial
+from provable.errors import UnsupportedError
+from provable.observations import Observation
+from provable.recovery.acceptance import nothing_found
+from provable.recovery.batch.chain import FullyConnected, numerical_rank, reason_against
+from provable.recovery.batch.judgement import judge
+from provable.recovery.batch.output_gradient.equations import Equations
+from provable.recovery.batch.output_gradient.search import search, with_new_sample
+from provable.recovery.batch.output_gradient.signs import MOST_SAMPLES, turned_around
+from provable.recovery.batch.output_gradient.variable_projection import Fit, descend, fit
+from provable.recovery.batch.output_gradient.visibility import Visibility, without_invisible
+from provable.recovery.batch.precision import precision
+from provable.recovery.batch.refinement import in_coordinates
+from provable.recovery.method import Method
+from provable.recovery.result import Recovery
+
+Float = NDArray[np.float64]
+
+NAME = "moments"
+
+MOST_STEPS = 6000
+"""About how many steps of Levenberg and Marquardt are made for one batch size."""
+
+STEPS_PER_SAMPLE = 300
+"""The same for each sample of a batch whose size is only tried."""
+
+MOST_WORK = 2e12
+"""Fewer steps are made, but at least `LEAST_STEPS`, if they would need more multiplications."""
+
+LEAST_STEPS = 300
+
+LARGEST_BATCH = 32
+"""Largest batch size that is tried where it is not known."""
+
+LARGEST_DERIVATIVE = 2**25
+"""Most entries of the derivative by the samples (256 MiB)."""
+
+ROUNDINGS = 64.0
+"""A misfit of so many units of rounding, times √(d + n), relative to the size of the terms counts as explained."""
+
+WELL_KNOWN = 1e-6
+"""Samples that rounding leaves open by a larger relative error are named."""
+
+
+def supports(observation: Observation) -> str | None:
+    """Tell whether the method applies.
+
+    Parameters
+    ----------
+    observation : Observation
+        Any observation.
+
+    Returns
+    -------
+    str or None
+        None if it applies, otherwise the reason why not: another network, or no more equations than unknowns, so that
+        infinitely many batches explain the observation or a wrong one may.
+    """
+    if (reason := reason_against(observation)) is not None:
+        return reason
+    network = FullyConnected.of(observation)
+    if len(network.layers) != 2 or not isinstance(network.last.activation, Identity):
+        return f"it needs one hidden layer and a linear output layer, and the network has {len(network.layers)} linear layers"
+    first, last = network.layers
+    activation = first.activation
+    if isinstance(activation, Identity) or (isinstance(activation, Polynomial) and len(activation.coefficients) < 3):
+        return f"layer {first.index} (linear) is followed by an affine function, so only Σ c x of a batch is in its gradient"
+    if last.weight_gradient is None and first.weight_gradient is None:
+        return f"the gradients of {first.index}/weight and {last.index}/weight were not observed; one of them is needed"
+    equations = Equations.of(_reduced(observation, network)[0], bool(observation.unit_norm))
+    count = _known_size(observation) or 1
+    if equations.surplus(count) <= 0:
+        unknowns = equations.size - equations.surplus(count)
+        return (
+            f"{equations.size} equations for the {unknowns} unknowns of {count} sample{'s' if count > 1 else ''} do not "
+            "determine them; more equations than unknowns are needed"
+        )
+    entries = equations.size * count * equations.dimension
+    if entries > LARGEST_DERIVATIVE:
+        return f"the derivative by the samples has {entries} entries; at most {LARGEST_DERIVATIVE} are accepted"
+    return None
+
+
+def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
+    r"""Recover a batch.
+
+    Parameters
+    ----------
+    observation : Observation
+        One that `supports` accepts.
+    rng : numpy.random.Generator
+        Draws starts, and the perturbations with which the condition of the network is measured.
+
+    Returns
+    -------
+    Recovery
+        As `provable.recovery.batch.judgement.judge` judges it; ``partial`` if fewer samples than the batch has explain the
+        observation, ``failed`` if none were found that do. If the batch size is not known, the smallest that explains the
+        observation is taken. The fibre has ``null-space:k`` if k directions are open to first order.
+
+    Raises
+    ------
+    UnsupportedError
+        If `supports` gives a reason.
+    """
+    if (reason := supports(observation)) is not None:
+        raise UnsupportedError(f"method {NAME}: {reason}")
+    if not any(np.any(piece) for piece in observation.vector.values()):
+        return nothing_found(observation, NAME, "no sample is visible: every entry of the gradient is zero")
+    with np.errstate(all="ignore"):
+        return _recover(observation, rng)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Solution:
+    equations: Equations
+    found: Fit
+    visibility: Visibility
+
+
+def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
+    whole = FullyConnected.of(observation)
+    network, basis = _reduced(observation, whole)
+    equations = Equations.of(network, bool(observation.unit_norm))
+    known = _known_size(observation)
+    rank = 1 if whole.first.weight_gradient is None else max(1, numerical_rank(whole.first.weight_gradient))
+    sizes = range(min(rank, LARGEST_BATCH), LARGEST_BATCH + 1) if known is None else (known,)
+    solution, best = None, None
+    for count in sizes:
+        if equations.surplus(count) <= 0:
+            break
+        most = MOST_STEPS if known is not None else STEPS_PER_SAMPLE * count
+        for attempt in _attempts(equations, count):
+            found = _searched(attempt, count, rng, most=most, unit=precision(observation), start=best)
+            if found.relative <= _tolerance(attempt, count, precision(observation)):
+                solution = _finished(attempt, equations, found, precision(observation))
+            best = found if math.isfinite(found.cost) else None
+            if solution is not None:
+                break
+        if solution is not None:
+            break
+    if solution is None:
+        return _unsolved(observation, equations, known, best)
+    points = solution.found.points if basis is None else solution.found.points @ basis.T
+    return _concluded(observation, whole, solution, points, known, rng)
+
+
+def _reduced(observation: Observation, network: FullyConnected) -> tuple[FullyConnected, Float | None]:
+    """The network on the row space of the gradient of W, where all visible samples lie, if that is a proper subspace."""
+    gradient = network.first.weight_gradient
+    if gradient is None or not np.any(gradient):
+        return network, None
+    rank = numerical_rank(gradient, precision(observation))
+    if rank >= min(gradient.shape):
+        return network, None
+    basis: Float = np.linalg.svd(gradient, full_matrices=False)[2][:rank].T
+    return in_coordinates(network, basis), basis
+
+
+def _known_size(observation: Observation) -> int | None:
+    if observation.batch_size is None and observation.labels is not None:
+        return len(observation.labels)
+    return observation.batch_size
+
+
+def _attempts(equations: Equations, count: int) -> Iterator[Equations]:
+    """The equations in the forms in which they are tried."""
+    full = equations
+    if equations.is_piecewise_linear and equations.output_weight is not None:
+        outer = dataclasses.replace(equations, hidden_weight=None, hidden_bias=None)
+        full = outer if outer.surplus(count) > 0 else equations
+    if (reflection := full.reflection) is not None and count <= MOST_SAMPLES and full.output_weight is not None:
+        signless = dataclasses.replace(full, output_bias=None, free_constant=reflection != 0)
+        if signless.surplus(count) > 0 and (signless.free_constant or full.output_bias is not None):
+            yield signless
+    yield full
+
+
+def _tolerance(equations: Equations, count: int, unit: float) -> float:
+    return ROUNDINGS * unit * math.sqrt(equations.dimension + count)
+
+
+def _searched(
+    equations: Equations, count: int, rng: np.random.Generator, *, most: int, unit: float, start: Fit | None
+) -> Fit:
+    observed = equations.observed()
+    work = 2.0 * equations.size * (count * equations.dimension) ** 2
+    steps = int(min(most, max(MOST_WORK / work, LEAST_STEPS)))
+    first = None
+    if start is not None and len(start.points) == count - 1:
+        first = with_new_sample(equations, observed, start.points, rng).points
+    return search(
+        equations, observed, count, rng, most=steps, tolerance=_tolerance(equations, count, unit), start=first
+    )
+
+
+def _finished(attempt: Equations, equations: Equations, found: Fit, unit: float) -> _Solution | None:
+    """Drop invisible samples, choose the signs and solve the equations as they are; None if that does not succeed."""
+    tolerance = _tolerance(attempt, len(found.points), unit)
+    found, seen = without_invisible(attempt, attempt.observed(), found, precision=unit, tolerance=tolerance)
+    reflection = attempt.reflection
+    restored = dataclasses.replace(attempt, output_bias=equations.output_bias, free_constant=False)
+    if attempt.surplus(0) == restored.surplus(0) or reflection is None:
+        return _Solution(attempt, found, seen)
+    signs = turned_around(found.coefficients, found.constants, reflection, restored.output_bias)
+    observed = restored.observed()
+    turned, _ = descend(
+        restored, observed, fit(restored, observed, signs[:, None] * found.points), most=50, tolerance=tolerance
+    )
+    if not turned.relative <= tolerance:
+        return None
+    turned, seen = without_invisible(restored, observed, turned, precision=unit, tolerance=tolerance)
+    return _Solution(restored, turned, seen)
+
+
+def _unsolved(observation: Observation, equations: Equations, known: int | None, best: Fit | None) -> Recovery:
+    sizes = f"{known} sample{'s' if known != 1 else ''}" if known is not None else "any number of samples tried"
+    misfit = math.inf if best is None else best.relative
+    reason = (
+        f"no batch of {sizes} was found that explains the {equations.size} equations; the best has a relative misfit of "
+        f"{misfit:.1g}"
+    )
+    return nothing_found(observation, NAME, reason)
+
+
+def _concluded(
+    observation: Observation,
+    network: FullyConnected,
+    solution: _Solution,
+    points: Float,
+    known: int | None,
+    rng: np.random.Generator,
+) -> Recovery:
+    count, seen = len(points), solution.visibility
+    remarks = []
+    if known is None:
+        remarks.append(f"the batch size is not known; {count} is the smallest that explains the gradient")
+    elif count < known:
+        remarks.append(
+            f"{count} sample{'s explain' if count > 1 else ' explains'} the gradient; the other {known - count} of the batch "
+            "are invisible in it, having no weight or coinciding with these"
+        )
+    if seen.open_directions:
+        remarks.append(f"{seen.open_directions} directions are open, so infinitely many batches explain the gradient")
+    elif np.max(seen.errors) > WELL_KNOWN:
+        worst = int(np.argmax(seen.errors))
+        remarks.append(f"rounding leaves sample {worst} open to a relative error of about {seen.errors[worst]:.0e}")
+    if solution.equations.is_even:
+        remarks.append("the activation is even, so every sample is known up to its sign")
+    result = judge(
+        observation,
+        points.reshape(count, *observation.architecture.input_shape),
+        method=NAME,
+        rng=rng,
+        symmetries=_symmetries(network, solution),
+        reason="; ".join(remarks),
+    )
+    if result.status == "consistent" and known is not None and count < known:
+        return dataclasses.replace(result, status="partial", labels=None)
+    return result
+
+
+def _symmetries(network: FullyConnected, solution: _Solution) -> tuple[str, ...]:
+    names = []
+    first, last = network.layers
+    if first.bias is None and last.bias_gradient is None:  # a bias that nothing was observed of breaks no symmetry
+        bare = dataclasses.replace(last, bias=None)
+        names.extend(FullyConnected((first, bare)).symmetries)
+    if solution.visibility.open_directions:
+        names.append(f"null-space:{solution.visibility.open_directions}")
+    return tuple(names)
+
+
+METHOD = Method(NAME, supports, recover)
