@@ -15,6 +15,7 @@ All are linear in the coefficients: their matrix is the `Equations.design`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -45,6 +46,8 @@ class Equations:
         The observed gradients of A (p, m), b₂ (p,), W (m, d) and b (m,); None where nothing was observed.
     unit_norm : bool
         Whether samples are sought on the unit sphere: they are known to have norm 1, or their norm is open.
+    norm_open : bool
+        Whether (t x, c / t) has the same image as (x, c) for t > 0, but for the gradient of b₂.
     free_constant : bool
         Whether an unknown constant per output is added to the gradient of A. It makes a sample and its negative
         indistinguishable where σ(z) - σ(0) is odd.
@@ -59,6 +62,7 @@ class Equations:
     hidden_weight: Float | None
     hidden_bias: Float | None
     unit_norm: bool = False
+    norm_open: bool = False
     free_constant: bool = False
 
     @classmethod
@@ -84,7 +88,7 @@ class Equations:
             basis = _column_space(output_weight)
             head, output_weight = basis.T @ head, basis.T @ output_weight
             output_bias = None if output_bias is None else basis.T @ output_bias
-        homogeneous = first.bias is None and isinstance(first.activation, ReLU | LeakyReLU)
+        norm_open = not unit_norm and first.bias is None and isinstance(first.activation, ReLU | LeakyReLU)
         return cls(
             first.weight,
             first.bias,
@@ -94,7 +98,8 @@ class Equations:
             output_bias,
             first.weight_gradient,
             first.bias_gradient,
-            unit_norm=unit_norm or homogeneous,
+            unit_norm=unit_norm or norm_open,
+            norm_open=norm_open,
         )
 
     @property
@@ -158,7 +163,7 @@ class Equations:
     def _pieces(self) -> tuple[Float | None, ...]:
         return self.output_weight, self.output_bias, self.hidden_weight, self.hidden_bias
 
-    @property
+    @functools.cached_property
     def _scales(self) -> tuple[float, ...]:
         """One over the norm of each piece, in the order of the rows."""
         norms = [0.0 if piece is None else float(np.linalg.norm(piece)) for piece in self._pieces]

@@ -1,9 +1,9 @@
-r"""A batch from the gradient of a network with one hidden layer, of whose gradient the output layer's may be all that is seen.
+r"""A batch from the gradient of a network with one hidden layer, of which the output layer's part may be all that is seen.
 
-This is the setting of Wang, Lee and Lei: :math:`\partial L / \partial a_j = \sum_i c_i\,\sigma(w_j \cdot x_i + b_j)`, j ≤ m. They
-average the equations to moments, with an error of order :math:`\sqrt{d/m}`. But the equations are exact, m of them for the
-B (d + 1) unknowns, and they are solved as such here, together with the gradients of the other parameters where those were
-observed: coefficients eliminated, Levenberg and Marquardt from random starts with replacement of single samples.
+This is the setting of Wang, Lee and Lei: :math:`\partial L/\partial a_j = \sum_i c_i\,\sigma(w_j \cdot x_i + b_j)`, j ≤ m.
+They average the equations to moments, with an error of order :math:`\sqrt{d/m}`. But the equations are exact, m of them for
+the B (d + 1) unknowns, and they are solved as such here, together with the gradients of the other parameters where those
+were observed: coefficients eliminated, Levenberg and Marquardt from random starts with replacement of single samples.
 
 Whatever is found is judged by all observed pieces. No theorem says that the search succeeds, nor that another batch is not
 as good an explanation far away; that none is near is what a certificate proves.
@@ -29,8 +29,8 @@ from provable.recovery.acceptance import nothing_found
 from provable.recovery.batch.chain import FullyConnected, numerical_rank, reason_against
 from provable.recovery.batch.judgement import judge
 from provable.recovery.batch.output_gradient.equations import Equations
-from provable.recovery.batch.output_gradient.search import search, with_new_sample
-from provable.recovery.batch.output_gradient.signs import MOST_SAMPLES, turned_around
+from provable.recovery.batch.output_gradient.search import LONGEST_DESCENT, search, with_new_sample
+from provable.recovery.batch.output_gradient.signs_and_norms import MOST_SAMPLES, scales, turned_around
 from provable.recovery.batch.output_gradient.variable_projection import Fit, descend, fit
 from provable.recovery.batch.output_gradient.visibility import Visibility, without_invisible
 from provable.recovery.batch.precision import precision
@@ -42,7 +42,7 @@ Float = NDArray[np.float64]
 
 NAME = "moments"
 
-MOST_STEPS = 6000
+MOST_STEPS = 10_000
 """About how many steps of Levenberg and Marquardt are made for one batch size."""
 
 STEPS_PER_SAMPLE = 300
@@ -61,6 +61,9 @@ LARGEST_DERIVATIVE = 2**25
 
 ROUNDINGS = 64.0
 """A misfit of so many units of rounding, times √(d + n), relative to the size of the terms counts as explained."""
+
+NEARLY = 1e-6
+"""A search that ends with a smaller relative misfit above rounding shows what it found, as a candidate."""
 
 WELL_KNOWN = 1e-6
 """Samples that rounding leaves open by a larger relative error are named."""
@@ -164,8 +167,11 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
         if solution is not None:
             break
     if solution is None:
-        return _unsolved(observation, equations, known, best)
-    points = solution.found.points if basis is None else solution.found.points @ basis.T
+        return _unsolved(observation, equations, known, best, basis, rng)
+    points = solution.found.points
+    if equations.norm_open and equations.output_bias is not None:
+        points = points / scales(solution.found.coefficients, equations.output_bias)[:, None]
+    points = points if basis is None else points @ basis.T
     return _concluded(observation, whole, solution, points, known, rng)
 
 
@@ -189,7 +195,8 @@ def _known_size(observation: Observation) -> int | None:
 
 def _attempts(equations: Equations, count: int) -> Iterator[Equations]:
     """The equations in the forms in which they are tried."""
-    full = equations
+    full = dataclasses.replace(equations, output_bias=None) if equations.norm_open else equations
+    equations = full
     if equations.is_piecewise_linear and equations.output_weight is not None:
         outer = dataclasses.replace(equations, hidden_weight=None, hidden_bias=None)
         full = outer if outer.surplus(count) > 0 else equations
@@ -221,10 +228,17 @@ def _searched(
 def _finished(attempt: Equations, equations: Equations, found: Fit, unit: float) -> _Solution | None:
     """Drop invisible samples, choose the signs and solve the equations as they are; None if that does not succeed."""
     tolerance = _tolerance(attempt, len(found.points), unit)
+    complete = dataclasses.replace(attempt, hidden_weight=equations.hidden_weight, hidden_bias=equations.hidden_bias)
+    if complete.size != attempt.size:
+        refit = fit(complete, complete.observed(), found.points)
+        found, _ = descend(complete, complete.observed(), refit, most=LONGEST_DESCENT, tolerance=tolerance)
+        if not found.relative <= tolerance:
+            return None
+        attempt = complete
     found, seen = without_invisible(attempt, attempt.observed(), found, precision=unit, tolerance=tolerance)
     reflection = attempt.reflection
     restored = dataclasses.replace(attempt, output_bias=equations.output_bias, free_constant=False)
-    if attempt.surplus(0) == restored.surplus(0) or reflection is None:
+    if reflection is None or attempt.surplus(0) == restored.surplus(0):
         return _Solution(attempt, found, seen)
     signs = turned_around(found.coefficients, found.constants, reflection, restored.output_bias)
     observed = restored.observed()
@@ -237,14 +251,27 @@ def _finished(attempt: Equations, equations: Equations, found: Fit, unit: float)
     return _Solution(restored, turned, seen)
 
 
-def _unsolved(observation: Observation, equations: Equations, known: int | None, best: Fit | None) -> Recovery:
+def _unsolved(
+    observation: Observation,
+    equations: Equations,
+    known: int | None,
+    best: Fit | None,
+    basis: Float | None,
+    rng: np.random.Generator,
+) -> Recovery:
     sizes = f"{known} sample{'s' if known != 1 else ''}" if known is not None else "any number of samples tried"
     misfit = math.inf if best is None else best.relative
     reason = (
         f"no batch of {sizes} was found that explains the {equations.size} equations; the best has a relative misfit of "
         f"{misfit:.1g}"
     )
-    return nothing_found(observation, NAME, reason)
+    if best is None or misfit > NEARLY:
+        return nothing_found(observation, NAME, reason)
+    points = best.points if basis is None else best.points @ basis.T
+    result = judge(
+        observation, points.reshape(-1, *observation.architecture.input_shape), method=NAME, rng=rng, reason=reason
+    )
+    return dataclasses.replace(result, status="failed", labels=None)
 
 
 def _concluded(
@@ -265,7 +292,8 @@ def _concluded(
             "are invisible in it, having no weight or coinciding with these"
         )
     if seen.open_directions:
-        remarks.append(f"{seen.open_directions} directions are open, so infinitely many batches explain the gradient")
+        directions = "directions are" if seen.open_directions > 1 else "direction is"
+        remarks.append(f"{seen.open_directions} {directions} open, so infinitely many batches explain the gradient")
     elif np.max(seen.errors) > WELL_KNOWN:
         worst = int(np.argmax(seen.errors))
         remarks.append(f"rounding leaves sample {worst} open to a relative error of about {seen.errors[worst]:.0e}")
@@ -285,13 +313,17 @@ def _concluded(
 
 
 def _symmetries(network: FullyConnected, solution: _Solution) -> tuple[str, ...]:
-    names = []
+    names: list[str] = []
     first, last = network.layers
     if first.bias is None and last.bias_gradient is None:  # a bias that nothing was observed of breaks no symmetry
         bare = dataclasses.replace(last, bias=None)
         names.extend(FullyConnected((first, bare)).symmetries)
-    if solution.visibility.open_directions:
-        names.append(f"null-space:{solution.visibility.open_directions}")
+    count, outputs = solution.found.coefficients.shape
+    open_directions = solution.visibility.open_directions
+    if solution.equations.norm_open and last.bias_gradient is not None:
+        open_directions += max(count - outputs, 0)
+    if open_directions:
+        names.append(f"null-space:{open_directions}")
     return tuple(names)
 
 

@@ -2,11 +2,13 @@
 
 A descent from a random start usually ends with some samples right and a few in the wrong place. So the sample that
 contributes least is taken out and put elsewhere, where its term has the largest correlation with what is unexplained, and the
-descent goes on; only when no replacement helps does the search start anew.
+descent goes on; only when no replacement helps does the search start anew. It gives up early if start after start ends in the
+same minimum above rounding: then there is no batch of that size to be found.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -22,6 +24,15 @@ CANDIDATES = 50
 
 LONGEST_DESCENT = 200
 """Most steps of one descent."""
+
+FIRST_DAMPINGS = (10.0, 0.1)
+"""Of every other start. First steps along the gradient suit tanh, longer ones the long valleys of softplus."""
+
+_SAME = 1e-3
+"""Squared misfits within this relative distance are those of one minimum."""
+
+_ENOUGH = 8
+"""Starts that end in the lowest minimum, above rounding, before the search gives up."""
 
 _GAIN = 0.99
 """A replacement must lower the squared misfit by this factor."""
@@ -90,25 +101,33 @@ def search(
         The best found; its `Fit.relative` says whether it explains the observation.
     """
     best: Fit | None = None
+    ends: list[float] = []
+    dampings = itertools.cycle(FIRST_DAMPINGS)
     left = most
+
+    def descended(points: Fit, damping: float) -> tuple[Fit, int]:
+        steps = min(left, LONGEST_DESCENT)
+        return descend(equations, observed, points, most=steps, tolerance=tolerance, damping=damping)
+
     while left > 0 and (best is None or best.relative > tolerance):
         points = random_points(equations, count, rng) if start is None else start
-        start = None
-        found, used = descend(
-            equations, observed, fit(equations, observed, points), most=min(left, LONGEST_DESCENT), tolerance=tolerance
-        )
+        start, damping = None, next(dampings)
+        found, used = descended(fit(equations, observed, points), damping)
         left -= used + 1
         tried = 0
         while left > 0 and tried < count and math.isfinite(found.cost) and found.relative > tolerance:
             place = int(np.argsort(contributions(found))[tried])
             moved = with_new_sample(equations, observed, np.delete(found.points, place, axis=0), rng)
-            other, used = descend(equations, observed, moved, most=min(left, LONGEST_DESCENT), tolerance=tolerance)
+            other, used = descended(moved, damping)
             left -= used + 1
             tried += 1
             if other.relative <= tolerance or other.cost < _GAIN * found.cost:
                 found, tried = other, 0
         if best is None or found.cost < best.cost or found.relative <= tolerance:
             best = found
+        ends.append(found.cost)
+        if sum(cost <= (1 + _SAME) * best.cost for cost in ends) >= _ENOUGH:
+            break
     assert best is not None
     return best
 

@@ -24,12 +24,13 @@ from provable.recovery.batch.output_gradient.equations import Equations
 
 Float = NDArray[np.float64]
 
-FIRST_DAMPING = 10.0
-"""Relative to the diagonal of the normal matrix; large enough that the first steps follow the gradient."""
-
 _LOWER, _RAISE, _TRIES = 5.0, 5.0, 8
 
 _SMALLEST_DAMPING = 1e-14
+
+_NEAR = 1e-7
+"""Below this relative misfit steps are solved by orthogonal factors: normal equations square the condition, which nearly
+parallel samples make large."""
 
 _WINDOW, _PROGRESS = 15, 0.985
 """A descent ends if that many steps have not lowered the squared misfit by that factor."""
@@ -114,7 +115,7 @@ def fit(equations: Equations, observed: Float, points: Float) -> Fit:
 
 
 def descend(
-    equations: Equations, observed: Float, start: Fit, *, most: int, tolerance: float, damping: float = FIRST_DAMPING
+    equations: Equations, observed: Float, start: Fit, *, most: int, tolerance: float, damping: float = 1e-3
 ) -> tuple[Fit, int]:
     """Lower the misfit until it is at rounding level or stands still.
 
@@ -131,7 +132,7 @@ def descend(
     tolerance : float
         `Fit.relative` at which the goal is reached.
     damping : float, optional
-        First damping.
+        First damping, relative to the diagonal of the normal matrix.
 
     Returns
     -------
@@ -168,17 +169,17 @@ def _stepped(equations: Equations, observed: Float, current: Fit, damping: float
     if not 0 < largest < math.inf:
         return None, damping
     diagonal += 1e-12 * largest
-    places = np.diag_indices_from(normal)
     for _ in range(_TRIES):
-        damped = normal.copy()
-        damped[places] += damping * diagonal
         try:
-            factor = scipy.linalg.cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
-            moves = scipy.linalg.cho_solve(factor, gradient, check_finite=False).reshape(shape)
+            if current.relative < _NEAR:
+                moves = _by_factors(jacobian, current.misfit, damping * diagonal)
+            else:
+                factor = scipy.linalg.cho_factor(normal + np.diag(damping * diagonal), lower=True, check_finite=False)
+                moves = scipy.linalg.cho_solve(factor, gradient, check_finite=False)
         except np.linalg.LinAlgError:
             damping *= _RAISE
             continue
-        there = current.points + moves
+        there = current.points + moves.reshape(shape)
         if equations.unit_norm:
             there = there / np.linalg.norm(there, axis=1, keepdims=True)
         found = fit(equations, observed, there)
@@ -186,3 +187,14 @@ def _stepped(equations: Equations, observed: Float, current: Fit, damping: float
             return found, max(damping / _LOWER, _SMALLEST_DAMPING)
         damping *= _RAISE
     return None, damping
+
+
+def _by_factors(jacobian: Float, misfit: Float, penalty: Float) -> Float:
+    """Minimise ‖J s - F‖² + Σ penalty s²."""
+    if len(jacobian) > 2 * jacobian.shape[1]:
+        reduced: Float = np.asarray(np.linalg.qr(np.column_stack([jacobian, misfit]), mode="r"))
+        jacobian, misfit = reduced[:, :-1], reduced[:, -1]
+    matrix = np.concatenate([jacobian, np.diag(np.sqrt(penalty))])
+    right = np.concatenate([misfit, np.zeros(len(penalty))])
+    orthogonal, triangular = np.linalg.qr(matrix)
+    return np.asarray(scipy.linalg.solve_triangular(triangular, orthogonal.T @ right, check_finite=False))

@@ -1,0 +1,258 @@
+"""The equations behind the gradient of one hidden layer, and the search that solves them, against independent oracles."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provable.architectures import (
+    ELU,
+    GELU,
+    Architecture,
+    Erf,
+    LeakyReLU,
+    Linear,
+    Polynomial,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
+from provable.arithmetic import EPSILON
+from provable.measures import Measure
+from provable.networks import Parameters, activations, embed
+from provable.observations import Observation
+from provable.recovery.batch.chain import FullyConnected
+from provable.recovery.batch.output_gradient.equations import Equations
+from provable.recovery.batch.output_gradient.search import contributions, random_points, with_new_sample
+from provable.recovery.batch.output_gradient.signs_and_norms import scales, turned_around
+from provable.recovery.batch.output_gradient.variable_projection import descend, fit
+
+SMOOTH = (Tanh(), Sigmoid(), Softplus(), Erf(), GELU(), SiLU(), Polynomial((0.5, -1.0, 1.0, 1.0)))
+PIECES = ("0/weight", "0/bias", "2/weight", "2/bias")
+
+
+@st.composite
+def systems(draw, *, most_outputs=1, fewest_outputs=1):
+    """Equations of a random network, samples and coefficients, of which any pieces but none are observed."""
+    hidden_bias, output_bias = draw(st.booleans()), draw(st.booleans())
+    width, dimension, count = draw(st.integers(2, 7)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    outputs = draw(st.integers(fewest_outputs, most_outputs))
+    layers = (Linear(width, hidden_bias), draw(st.sampled_from(SMOOTH)), Linear(outputs, output_bias))
+    architecture = Architecture("drawn", (dimension,), layers, "squared")
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    parameters = Parameters.random(architecture, rng=rng)
+    points = rng.standard_normal((count, dimension))
+    coefficients = rng.standard_normal((count, architecture.output_size))
+    image = embed(architecture, parameters, Measure(points, coefficients))
+    available = [name for name in PIECES if name in image]
+    names = draw(st.lists(st.sampled_from(available), min_size=1, unique=True))
+    vector = {name: image[name] for name in available if name in names}
+    observation = Observation("gradient", architecture, parameters, vector)
+    return Equations.of(FullyConnected.of(observation), False), points, coefficients
+
+
+@given(systems())
+def test_the_true_batch_solves_the_equations(system):
+    equations, points, coefficients = system
+    design, observed = equations.design(points), equations.observed()
+    terms = np.abs(design) @ np.abs(coefficients.reshape(-1))
+    # Sums of at most 7 products inside each of at most 3 terms, all in another order than the embedding.
+    assert np.all(np.abs(design @ coefficients.reshape(-1) - observed) <= 30 * 7 * EPSILON * (terms + np.max(terms)))
+    assert equations.size == len(observed) == len(design)
+
+
+@given(systems(fewest_outputs=2, most_outputs=3))
+def test_fewer_coordinates_of_the_outputs_suffice(system):
+    """In the column space of the observed gradient of A some coefficients solve the equations."""
+    equations, points, coefficients = system
+    if equations.output_weight is None or np.linalg.matrix_rank(coefficients) < min(coefficients.shape):
+        return
+    hidden = activations.value(equations.activation, equations._preactivations(points))
+    if np.linalg.cond(hidden) > 1e4:  # dependent samples leave the column space smaller than that of the coefficients
+        return
+    solution, *_ = np.linalg.lstsq(equations.design(points), equations.observed(), rcond=None)
+    misfit = equations.design(points) @ solution - equations.observed()
+    # The rank decision cuts at 16 (√m + √p) ε of the largest entry; cond(hidden) ≤ 1e4 amplifies the cut.
+    assert np.linalg.norm(misfit) <= 1e4 * 16 * 5 * EPSILON * 30
+
+
+@given(systems(most_outputs=3), st.integers(0, 2**32))
+def test_the_derivative_agrees_with_differences(system, seed):
+    equations, points, _ = system
+    rng = np.random.default_rng(seed)
+    coefficients = rng.standard_normal((len(points), equations.outputs))
+    direction = rng.standard_normal(points.shape)
+
+    def value(step):
+        rows = equations.design(points + step * direction)
+        return rows[:, : coefficients.size] @ coefficients.reshape(-1)
+
+    step = 2.0**-12
+    # Richardson's extrapolation: the error is of order step⁴ ≈ 4e-15 times fifth derivatives, and ε / step from rounding.
+    first, second = (value(step) - value(-step)) / (2 * step), (value(2 * step) - value(-2 * step)) / (4 * step)
+    expected = (4 * first - second) / 3
+    found = equations.derivative(points, coefficients) @ direction.reshape(-1)
+    size = (
+        np.linalg.norm(equations.design(points)) * np.linalg.norm(coefficients) * (1 + np.linalg.norm(direction)) ** 5
+    )
+    size *= (1 + np.linalg.norm(equations.weight) + np.linalg.norm(points)) ** 2
+    assert np.linalg.norm(found - expected) <= 30 * EPSILON / step * (size + np.linalg.norm(expected))
+
+
+@given(systems())
+def test_the_surplus_counts_equations_and_unknowns(system):
+    equations, points, _ = system
+    rows, columns = equations.design(points).shape
+    assert equations.surplus(len(points)) == rows - columns - points.size
+    extended = dataclasses.replace(equations, free_constant=True)
+    assert extended.surplus(2) == equations.surplus(2) - equations.outputs
+
+
+@pytest.mark.parametrize(
+    ("activation", "expected"),
+    [
+        (Tanh(), 0.0),
+        (Erf(), 0.0),
+        (Sigmoid(), 1.0),
+        (Polynomial((0.25, 1.0, 0.0, -2.0)), 0.5),
+        (Softplus(), None),
+        (ReLU(), None),
+        (GELU(), None),
+        (ELU(), None),
+        (LeakyReLU(), None),
+        (Polynomial((0.0, 0.0, 1.0, 1.0)), None),
+    ],
+)
+def test_reflections_hold_for_the_functions_themselves(activation, expected):
+    weight = np.ones((3, 2))
+    equations = Equations(weight, None, activation, np.ones((1, 3)), np.ones((1, 3)), None, None, None)
+    assert equations.reflection == expected
+    z = np.linspace(-3, 3, 41)
+    sums = activations.value(activation, z) + activations.value(activation, -z)
+    if expected is None:
+        assert np.ptp(sums) > 0.1
+    else:
+        # One rounding of each value, which are at most 60.
+        np.testing.assert_allclose(sums, expected, atol=4 * 60 * EPSILON)
+    assert dataclasses.replace(equations, bias=np.ones(3)).reflection is None
+
+
+@given(systems(), st.integers(0, 2**32))
+def test_eliminated_coefficients_are_the_best_ones(system, seed):
+    equations, points, _ = system
+    rng = np.random.default_rng(seed)
+    observed = equations.observed()
+    elsewhere = points + 0.3 * rng.standard_normal(points.shape)
+    if equations.surplus(0) < len(points):
+        return
+    found = fit(equations, observed, elsewhere)
+    design = equations.design(elsewhere)
+    if not math.isfinite(found.cost):
+        # Refused: numerically dependent columns, at a condition that the normalised design shows as well.
+        sizes = np.linalg.norm(design, axis=0)
+        assert not np.all(sizes > 0) or np.linalg.cond(design / sizes) > 1e10
+        return
+    best = np.linalg.lstsq(design, observed, rcond=None)[0]
+    cost = float(np.sum((design @ best - observed) ** 2))
+    # Both are projections: errors ε of the observation's norm, which is at most 2, one piece each having norm 1.
+    assert abs(found.cost - cost) <= 30 * 10 * EPSILON * (1 + found.scale)
+    misfit = observed - design @ np.concatenate([found.coefficients.reshape(-1), found.constants])
+    np.testing.assert_allclose(misfit, found.misfit, atol=30 * 10 * EPSILON * (1 + found.scale))
+
+
+def large_system(seed, activation=None, count=4):
+    rng = np.random.default_rng(seed)
+    architecture = Architecture("wide", (3,), (Linear(60, False), activation or Tanh(), Linear(1, False)), "squared")
+    parameters = Parameters.random(architecture, rng=rng)
+    points, coefficients = rng.standard_normal((count, 3)), rng.choice([-1.0, 1.0], size=(count, 1))
+    image = embed(architecture, parameters, Measure(points, coefficients))
+    observation = Observation("gradient", architecture, parameters, {"2/weight": image["2/weight"]})
+    return Equations.of(FullyConnected.of(observation), False), points
+
+
+@given(st.integers(0, 2**32))
+def test_contributions_are_what_the_fit_loses_without_a_sample(seed):
+    equations, points = large_system(seed)
+    observed = equations.observed()
+    elsewhere = points + 0.5 * np.random.default_rng(seed).standard_normal(points.shape)
+    found = fit(equations, observed, elsewhere)
+    if not math.isfinite(found.cost):
+        return
+    lost = [fit(equations, observed, np.delete(elsewhere, index, axis=0)).cost - found.cost for index in range(4)]
+    condition = np.linalg.cond(equations.design(elsewhere))
+    np.testing.assert_allclose(contributions(found), lost, atol=30 * 10 * EPSILON * condition**2)
+
+
+@given(st.integers(0, 2**32))
+def test_a_new_sample_never_explains_less(seed):
+    equations, points = large_system(seed)
+    observed = equations.observed()
+    rng = np.random.default_rng(seed)
+    before = fit(equations, observed, points[:2])
+    after = with_new_sample(equations, observed, points[:2], rng)
+    assert len(after.points) == 3
+    np.testing.assert_array_equal(after.points[:2], points[:2])
+    assert after.cost <= before.cost * (1 + 30 * EPSILON)
+    assert len(random_points(equations, 7, rng)) == 7
+
+
+@given(st.integers(0, 2**32), st.sampled_from([Tanh(), Softplus(), Polynomial((0.0, 0.0, 1.0, 1.0))]))
+def test_a_descent_never_goes_up_and_ends_at_a_nearby_solution(seed, activation):
+    equations, points = large_system(seed, activation, count=2)
+    observed = equations.observed()
+    rng = np.random.default_rng(seed)
+    start = fit(equations, observed, points + 1e-6 * rng.standard_normal(points.shape))
+    if not math.isfinite(start.cost):
+        return
+    found, steps = descend(equations, observed, start, most=30, tolerance=64 * EPSILON * 3)
+    assert steps <= 30
+    assert found.cost <= start.cost
+    if np.linalg.cond(equations.design(points)) < 1e2:  # apart from nearly parallel samples, whose valley is curved
+        assert found.relative <= 64 * EPSILON * 3
+
+
+@given(
+    st.integers(1, 8),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 1.0, -0.5]),
+    st.integers(0, 2**32),
+)
+def test_signs_are_those_of_a_search_by_hand(count, outputs, reflection, seed):
+    """Turn some samples around by hand and let their coefficients, the constant and the bias gradient tell which."""
+    rng = np.random.default_rng(seed)
+    truth = rng.standard_normal((count, outputs))
+    turned = rng.choice([-1.0, 1.0], size=count)
+    found = turned[:, None] * truth
+    # With c' = -c for the turned, the gradient lacks k Σ c over them, which is -k Σ c'.
+    constants = reflection * truth[turned < 0].sum(axis=0) if reflection else np.zeros(0)
+    signs = turned_around(found, constants, reflection, truth.sum(axis=0))
+    sums = [np.array(choice) @ truth for choice in itertools.product([0.0, 1.0], repeat=count)]
+    gaps = sorted(float(np.linalg.norm(one - other)) for one, other in itertools.combinations(sums, 2))
+    if gaps[0] > 1e-6:  # nothing else adds up
+        np.testing.assert_array_equal(signs, turned)
+    if not reflection:
+        np.testing.assert_array_equal(turned_around(found, np.zeros(0), 0.0, None), np.ones(count))
+
+
+@given(st.integers(1, 6), st.integers(1, 3), st.integers(0, 2**32))
+def test_scales_reproduce_the_gradient_of_the_bias(count, outputs, seed):
+    rng = np.random.default_rng(seed)
+    coefficients = rng.standard_normal((count, outputs))
+    truth = np.exp(rng.uniform(-1, 1, size=count))
+    gradient = coefficients.T @ truth
+    found = scales(coefficients, gradient)
+    assert np.all(found > 0)
+    condition = np.linalg.cond(coefficients)
+    if condition < 1e6:
+        # The bounded least squares stop at a relative change of 1e-10 of the cost, so at 1e-5 of the misfit's scale.
+        np.testing.assert_allclose(coefficients.T @ found, gradient, atol=1e-5 * np.linalg.norm(coefficients))
+        if count <= outputs:
+            np.testing.assert_allclose(found, truth, atol=1e-5 * condition * math.e)
