@@ -40,8 +40,14 @@ from provable.networks.strip_quadrature import LogisticFunction, gaussian_mean, 
 HIGHEST_ORDER = 12
 """The largest k for which a Hermite coefficient is computed."""
 
+UNDERFLOW = 39.0
+"""The normal density is zero in float64 beyond."""
+
 EXPONENTIAL_BITS = 400
 """Working precision, in bits, of the coefficients of ELU for floats."""
+
+SMALLEST_SCALE, LARGEST_SCALE = 1e-30, 1e4
+"""Norms for which the transcendental activations are evaluated: beyond, numbers overflow or the quadrature takes too long."""
 
 
 def hermite_coefficient(activation: Activation, order: int, scale: ArrayLike = 1.0, bias: ArrayLike = 0.0) -> Array:
@@ -136,7 +142,12 @@ def _in_one_arithmetic(scale: ArrayLike, bias: ArrayLike) -> tuple[Array, Array]
 
 def _coefficient(activation: Activation, order: int, scale: Any, bias: Any) -> Any:
     if not isinstance(activation, Identity | Polynomial):
-        arithmetic.exp(np.asarray([scale]))  # refuses rationals and residues, naming the arithmetic
+        arithmetic.exp(np.asarray([0 * scale]))  # refuses rationals and residues, naming the arithmetic
+        if not (SMALLEST_SCALE <= scale <= LARGEST_SCALE and abs(bias) <= 1 / SMALLEST_SCALE):
+            raise InputError(
+                f"scale, bias: found {float(scale):.3g}, {float(bias):.3g}; norms from {SMALLEST_SCALE} to {LARGEST_SCALE} "
+                f"and biases up to {1 / SMALLEST_SCALE} are accepted"
+            )
     match activation:
         case Identity():
             return _polynomial((0.0, 1.0), order, scale, bias)
@@ -181,6 +192,8 @@ def _root(number: Any) -> Any:
 def _density(t: Any) -> Any:
     if isinstance(t, flint.arb):
         return (-t * t / 2).exp() / (2 * flint.arb.pi()).sqrt()
+    if abs(t) > UNDERFLOW:
+        return 0.0
     return math.exp(-t * t / 2) / math.sqrt(2 * math.pi)
 
 
@@ -206,6 +219,11 @@ def _polynomial(coefficients: tuple[float, ...], order: int, scale: Any, bias: A
     return scale**order * total
 
 
+def _bounded(t: Any) -> Any:
+    # where the density underflows, He_k must not overflow
+    return t if isinstance(t, flint.arb) else min(max(t, -UNDERFLOW - 1), UNDERFLOW + 1)
+
+
 def _ramp(order: int, scale: Any, bias: Any) -> Any:
     """ReLU: m(b) = bΦ(t) + sφ(t), m' = Φ(t), m'' = φ(t)/s with t = b/s."""
     t = bias / scale
@@ -214,7 +232,7 @@ def _ramp(order: int, scale: Any, bias: Any) -> Any:
     if order == 1:
         return scale * _distribution(t)
     # adding zero turns -0.0 into 0.0
-    return (-1) ** order * scale * hermite_polynomial(order - 2, t) * _density(t) + 0
+    return (-1) ** order * scale * hermite_polynomial(order - 2, _bounded(t)) * _density(t) + 0
 
 
 def _exponential(alpha: Any, order: int, scale: Any, bias: Any) -> Any:
@@ -237,7 +255,8 @@ def _error_function(order: int, u: Any) -> Any:
         return activations.derivative(Erf(), point, order)[0]
     # erf(u) = 2Φ(√2 u) - 1
     two = _root(arithmetic.constant(2, u))
-    return 2 * two**order * (-1) ** (order - 1) * hermite_polynomial(order - 1, two * u) * _density(two * u)
+    t = two * u
+    return 2 * two**order * (-1) ** (order - 1) * hermite_polynomial(order - 1, _bounded(t)) * _density(t)
 
 
 def _gaussian_gate(order: int, scale: Any, bias: Any) -> Any:
@@ -249,7 +268,7 @@ def _gaussian_gate(order: int, scale: Any, bias: Any) -> Any:
         return bias * _distribution(u) + scale * scale / spread * _density(u)
     if order == 1:
         return scale * (_distribution(u) + u * _density(u) / square)
-    bracket = hermite_polynomial(order - 2, u) - hermite_polynomial(order, u) / square
+    bracket = hermite_polynomial(order - 2, _bounded(u)) - hermite_polynomial(order, _bounded(u)) / square
     return (-1) ** order * scale * (scale / spread) ** (order - 1) * bracket * _density(u) + 0
 
 

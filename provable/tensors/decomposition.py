@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from provable.errors import InputError
+from provable.errors import InputError, UnsupportedError
 from provable.tensors.jennrich import jennrich
 from provable.tensors.simultaneous import simultaneous_diagonalisation
-from provable.tensors.symmetric_jennrich import checked_symmetric, symmetric_jennrich
+from provable.tensors.symmetric_jennrich import checked_symmetric, magnitude, symmetric_jennrich
 
 Method = Literal["jennrich", "simultaneous", "als"]
 
@@ -90,7 +90,10 @@ def alternating_least_squares(
     Raises
     ------
     InputError
-        If the tensor has fewer than two axes or numbers that are not finite, or the rank is not positive.
+        If the tensor has fewer than two axes or numbers that are not finite, or the rank or the number of starts is not
+        positive.
+    UnsupportedError
+        If the normal equations are singular from every start, for instance for the tensor zero.
     """
     from tensorly.cp_tensor import CPTensor, cp_to_tensor
     from tensorly.decomposition import parafac
@@ -102,24 +105,35 @@ def alternating_least_squares(
         )
     if isinstance(rank, bool) or not isinstance(rank, int | np.integer) or rank < 1:
         raise InputError(f"rank: found {rank!r:.60}; a positive integer is accepted")
+    if isinstance(starts, bool) or not isinstance(starts, int | np.integer) or starts < 1:
+        raise InputError(f"starts: found {starts!r:.40}; a positive integer is accepted")
     generator = np.random.default_rng(rng)
+    unit = magnitude(values)
+    values = values / unit
     best: tuple[float, Any] | None = None
     for _ in range(starts):
-        found = parafac(
-            values.astype(np.float64),
-            int(rank),
-            n_iter_max=MOST_ITERATIONS,
-            init="random",
-            tol=TOLERANCE,
-            random_state=int(generator.integers(2**31)),
-            normalize_factors=True,
-        )
+        seed = int(generator.integers(2**31))
+        try:
+            found = parafac(
+                values,
+                int(rank),
+                n_iter_max=MOST_ITERATIONS,
+                init="random",
+                tol=TOLERANCE,
+                random_state=seed,
+                normalize_factors=True,
+            )
+        except np.linalg.LinAlgError:
+            continue
         residual = float(np.linalg.norm(values - cp_to_tensor(found)))
         if best is None or residual < best[0]:
             best = residual, found
     if best is None:
-        raise InputError(f"starts: found {starts!r:.40}; a positive integer is accepted")
+        raise UnsupportedError(
+            f"tensor: the normal equations are singular from every start at rank {rank}; it may be zero"
+        )
     weights, factors = best[1]
+    weights = unit * weights
     order = np.argsort(-weights, kind="stable")
     return CPTensor((weights[order], [factor[:, order] for factor in factors]))
 

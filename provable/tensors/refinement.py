@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from provable.arithmetic import EPSILON, Float
 from provable.errors import InputError
-from provable.tensors.symmetric_jennrich import ordered
+from provable.tensors.symmetric_jennrich import magnitude, ordered
 
 MOST_STEPS = 200
 """Steps of Levenberg-Marquardt at most."""
@@ -145,15 +145,16 @@ def refined(
         damping = max(damping / 10, SMALLEST_DAMPING)
         if gain < EPSILON or not np.any(residual):
             break
-    found = {one.order: numbers for one, numbers in zip(equations, coefficients, strict=True)}
+    found = {one.order: one.unit * numbers for one, numbers in zip(equations, coefficients, strict=True)}
     return JointDecomposition(vectors, found, float(np.linalg.norm(residual)), steps)
 
 
 @dataclass(frozen=True, eq=False)
 class _Equations:
-    """The distinct entries of one symmetric tensor: index tuples (q, k), weights with the scale, and targets."""
+    """The distinct entries of one symmetric tensor over `unit`: index tuples (q, k), weights with the scale, and targets."""
 
     order: int
+    unit: float
     places: np.ndarray[tuple[int, ...], np.dtype[np.intp]]
     weights: Float
     targets: Float
@@ -167,10 +168,12 @@ class _Equations:
             )
         if not np.all(np.isfinite(values)):
             raise InputError(f"tensors: order {order} has a number that is not finite; finite numbers are accepted")
-        norm = float(np.linalg.norm(values))
-        scale = float(scales[order]) if scales is not None else 1 / norm if norm > 0 else 1.0
+        largest = magnitude(values)
+        values = values / largest
+        norm = float(np.linalg.norm(values)) if np.any(values) else 1.0
+        scale = float(scales[order]) * largest if scales is not None else 1 / norm
         if not 0 < scale < math.inf:
-            raise InputError(f"scales: found {scale!r:.40} for order {order}; a positive finite number is accepted")
+            raise InputError(f"scales: found {scales} for order {order}; positive finite numbers are accepted")
         places = np.array(list(itertools.combinations_with_replacement(range(size), order)), dtype=np.intp)
         multiplicity = [
             math.factorial(order) / math.prod(math.factorial(n) for n in np.bincount(place)) for place in places
@@ -178,7 +181,7 @@ class _Equations:
         permutations = list(itertools.permutations(range(order)))
         entries = sum(values[tuple(places[:, permutation].T)] for permutation in permutations) / len(permutations)
         weights = scale * np.sqrt(np.array(multiplicity))
-        return cls(order, places, weights, weights * entries)
+        return cls(order, largest, places, weights, weights * entries)
 
     def powers(self, vectors: Float) -> Float:
         """The entries of the u_i^{⊗k}, weighted: (q, r)."""

@@ -19,6 +19,7 @@ from provable.tensors.joint_diagonalisation import JointDiagonalisation, joint_d
 from provable.tensors.symmetric_jennrich import (
     checked_symmetric,
     fitted_weights,
+    magnitude,
     ordered,
     projected,
     symmetric_jennrich,
@@ -82,6 +83,8 @@ def simultaneous_diagonalisation(
     if isinstance(rank, bool) or not isinstance(rank, int | np.integer) or not 1 <= rank <= size:
         raise InputError(f"rank: found {rank!r:.60}; an integer from 1 to {size} is accepted")
     generator = np.random.default_rng(rng)
+    unit = magnitude(values)
+    values = values / unit
     basis = np.linalg.svd(values.reshape(size, -1), full_matrices=False)[0][:, :rank]
     core = projected(values, basis)
     start = symmetric_jennrich(core, rank, rng=generator).factors[0]
@@ -95,7 +98,7 @@ def simultaneous_diagonalisation(
     weights, residual = fitted_weights(core, directions)
     if not np.isfinite(residual):
         raise UnsupportedError(f"tensor: the terms are not independent at rank {rank}; a smaller rank is needed")
-    return CPTensor(ordered(weights, basis @ directions, values.ndim))
+    return CPTensor(ordered(unit * weights, basis @ directions, values.ndim))
 
 
 def _projection(core: Float, generator: np.random.Generator) -> Float:

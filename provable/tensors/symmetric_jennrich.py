@@ -60,6 +60,8 @@ def symmetric_jennrich(
     size = len(values)
     if isinstance(rank, bool) or not isinstance(rank, int | np.integer) or not 1 <= rank <= size:
         raise InputError(f"rank: found {rank!r:.60}; an integer from 1 to {size} is accepted")
+    unit = magnitude(values)
+    values = values / unit
     basis = np.linalg.svd(values.reshape(size, -1), full_matrices=False)[0][:, :rank]
     core = projected(values, basis)
     generator = np.random.default_rng(rng)
@@ -76,7 +78,7 @@ def symmetric_jennrich(
             best = residual, weights, directions
     if best is None:
         raise UnsupportedError(f"tensor: every pencil is singular at rank {rank}; a smaller rank is needed")
-    return CPTensor(ordered(best[1], basis @ best[2], values.ndim))
+    return CPTensor(ordered(unit * best[1], basis @ best[2], values.ndim))
 
 
 def checked_symmetric(tensor: ArrayLike) -> Float:
@@ -105,16 +107,34 @@ def checked_symmetric(tensor: ArrayLike) -> Float:
     values = values.astype(np.float64)
     if not np.all(np.isfinite(values)):
         raise InputError("tensor: found a number that is not finite; finite numbers are accepted")
-    size = float(np.linalg.norm(values))
+    scaled = values / magnitude(values)
+    size = float(np.linalg.norm(scaled))
     # neighbouring transpositions generate all permutations
     for axis in range(values.ndim - 1):
-        asymmetry = float(np.linalg.norm(values - np.swapaxes(values, axis, axis + 1)))
+        asymmetry = float(np.linalg.norm(scaled - np.swapaxes(scaled, axis, axis + 1)))
         if asymmetry > LARGEST_ASYMMETRY * size:
             raise InputError(
                 f"tensor: found a relative asymmetry of {asymmetry / size:.1e} between axes {axis} and {axis + 1}; "
                 "symmetric tensors are accepted"
             )
     return values
+
+
+def magnitude(tensor: Float) -> float:
+    """The largest entry by absolute value, by which a tensor can be divided.
+
+    Parameters
+    ----------
+    tensor : ndarray
+        Finite numbers.
+
+    Returns
+    -------
+    float
+        Positive: one if the tensor is zero.
+    """
+    largest = float(np.abs(tensor).max())
+    return largest if largest > 0 else 1.0
 
 
 def projected(tensor: Float, basis: Float) -> Float:

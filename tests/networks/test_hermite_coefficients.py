@@ -244,6 +244,18 @@ def test_wide_balls_enclose() -> None:
                     assert outer.overlaps(hermite_coefficient(activation, 3, balls(s), b)[0])
 
 
+def test_extreme_norms_and_biases_stay_finite() -> None:
+    for activation in EVERY:
+        for scale, bias in ((1e-30, 1e20), (1e-30, -1.0), (1e-3, 700.0), (1e3, -1e6), (30.0, 1e-300)):
+            numbers = [float(hermite_coefficient(activation, order, scale, bias)) for order in range(8)]
+            assert np.all(np.isfinite(numbers))
+    assert float(hermite_coefficient(ReLU(), 1, 1e-30, 1.0)) == 1e-30
+    for scale, bias in ((1e-31, 0.0), (1e5, 0.0), (1.0, 1e31)):
+        with pytest.raises(InputError, match="norms from 1e-30"):
+            hermite_coefficient(Tanh(), 1, scale, bias)
+    assert float(hermite_coefficient(Identity(), 1, 1e50, 0.0)) == 1e50
+
+
 def test_refuses_bad_input() -> None:
     for order in (-1, 13, True, 1.0):
         with pytest.raises(InputError, match="order: found"):
