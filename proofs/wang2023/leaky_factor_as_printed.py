@@ -85,7 +85,7 @@ def same_factor_at_every_depth(case):
 
 @theorem.counterexample
 def two_layers():
-    return Layers(np.ones(1), np.ones(1), 0.01, 2)
+    return Layers(np.ones(1), np.ones(1), 0.25, 2)
 
 
 @theorem.false_twin("the factor is (1 + γ)^K")
