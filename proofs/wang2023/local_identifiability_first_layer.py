@@ -14,8 +14,8 @@ m <= B units there are fewer equations than unknowns. From ∂L/∂a alone B(d+1
 Notes
 -----
 Proof. Let dG = Σ dh_i x_iᵀ + h_i dx_iᵀ = 0. The x_i are independent, and so are the h_i for almost every W; hence there is
-a matrix M with dh_i = Σ_k M_ik h_k and dx_k = -Σ_i M_ik x_i. On the other hand dh_i = (dr_i/r_i) h_i + r_i a∘σ''(Wx_i)∘W dx_i.
-With z = Xw and ρ_i = dr_i/r_i the row of w in this reads, after division by its a,
+a matrix M with dh_i = Σ_k M_ik h_k and dx_k = -Σ_i M_ik x_i. On the other hand dh_i = (dr_i/r_i) h_i + r_i a∘σ''(Wx_i)∘W
+dx_i. With z = Xw and ρ_i = dr_i/r_i the row of w in this reads, after division by its a,
 
     ρ_i r_i σ'(z_i) - r_i σ''(z_i) Σ_k M_ki z_k = Σ_k M_ik r_k σ'(z_k).
 
