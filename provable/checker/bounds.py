@@ -46,24 +46,26 @@ def length(entries: list[arb]) -> arb:
     return total.abs_upper().sqrt().abs_upper()
 
 
-def spectral(matrix: arb_mat) -> arb:
+def spectral(matrix: arb_mat, squarings: int = 6) -> arb:
     """Bound a spectral norm from above.
 
     Parameters
     ----------
     matrix : arb_mat
         A matrix A.
+    squarings : int
+        How often M is squared.
 
     Returns
     -------
     arb
-        ``‖M^64‖_F^(1/128)`` with M = AAᵀ or AᵀA, whichever is smaller; as M is symmetric, at least ``‖A‖₂``.
+        ``‖M^p‖_F^(1/2p)``, p = 2**squarings, with M = AAᵀ or AᵀA, whichever is smaller; as M is symmetric, at least ``‖A‖₂``.
     """
     turned = matrix.transpose()
     power = matrix * turned if matrix.nrows() < matrix.ncols() else turned * matrix
-    for _ in range(6):
+    for _ in range(squarings):
         power = power * power
     bound = length(power.entries())
-    for _ in range(7):
+    for _ in range(squarings + 1):
         bound = bound.sqrt().abs_upper()
     return bound

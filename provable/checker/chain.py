@@ -39,7 +39,7 @@ class Linear:
 Step = Linear | Layer
 
 
-def linear(index: int, weight: Numbers, bias: Numbers | None) -> Linear:
+def linear(index: int, weight: Numbers, bias: Numbers | None, squarings: int = 6) -> Linear:
     """Take a linear layer's parameters as balls of radius zero.
 
     Parameters
@@ -50,6 +50,8 @@ def linear(index: int, weight: Numbers, bias: Numbers | None) -> Linear:
         W, two-dimensional.
     bias : Numbers or None
         b.
+    squarings : int
+        For the bound of ‖W‖₂, see `spectral`.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def linear(index: int, weight: Numbers, bias: Numbers | None) -> Linear:
     """
     matrix = arb_mat(weight.shape[0], weight.shape[1], [arb(entry) for entry in weight.entries])
     column = None if bias is None else arb_mat(weight.shape[0], 1, [arb(entry) for entry in bias.entries])
-    return Linear(index, matrix, column, spectral(matrix), [length(row) for row in matrix.tolist()])
+    return Linear(index, matrix, column, spectral(matrix, squarings), [length(row) for row in matrix.tolist()])
 
 
 def _greatest(numbers: list[arb]) -> arb:

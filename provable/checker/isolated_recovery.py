@@ -4,19 +4,22 @@ Notation: z = (points, coefficients), F(z) the stated pieces of Φ_θ μ, v thos
 order: 2·residual ≤ eta and eta + residual ≤ sigma·rho and rho ≤ radius (rational arithmetic); the SHA-256 of the file;
 ‖F(ẑ) - v‖ ≤ residual; and J(ẑ)ᵀJ(ẑ) - (sigma + δ)²·I positive definite, where δ ≥ ‖J(ξ) - J(ẑ)‖₂ for all ξ within radius
 of ẑ. By the last one, F(z) - F(ẑ) = ∫₀¹ J(ẑ + t(z - ẑ)) dt (z - ẑ) has norm at least sigma·‖z - ẑ‖ in the whole ball, so
-every z there with ‖F(z) - v‖ ≤ eta has ‖z - ẑ‖ ≤ (eta + residual)/sigma ≤ rho.
+every z there with ‖F(z) - v‖ ≤ eta has ‖z - ẑ‖ ≤ (eta + residual)/sigma ≤ rho. With a ``split`` that bound is proved without
+JᵀJ (`provable.checker.separation`). ``modulo`` positive scaling, only z whose points have x_iᵀx̂_i = ‖x̂_i‖² are spoken of.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from flint import arb, ctx
+from flint import arb, arb_mat, ctx
 
-from provable.checker import documents
+from provable.checker import documents, separation
 from provable.checker.archive import Archive, Numbers
+from provable.checker.batch import Batch
 from provable.checker.bounds import exact
 from provable.checker.chain import Piece, Step, Trace, embedding_piece, gram, linear
 from provable.checker.definiteness import positive_definite
@@ -25,6 +28,12 @@ from provable.checker.verdict import Invalid, Undecided
 
 _PRECISIONS = (128, 256, 512)
 _MOST_UNKNOWNS = 4000
+
+_PROVED = "every measure within radius that explains the observation within eta lies within rho of the points"
+_NORMALISED = ", if its points x are scaled, and its coefficients inversely, so that the stated ones have (x - x̂)ᵀx̂ = 0"
+
+_SQUARED = 256
+"""Most rows or columns, whichever are fewer, of a batch's weight that is squared often for its norm."""
 
 _NUMBERS = ("radius", "eta", "sigma", "residual", "rho")
 
@@ -35,7 +44,8 @@ def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
     Parameters
     ----------
     data : dict
-        ``points`` (n, d), ``coefficients`` (n, C), ``pieces``, ``radius``, ``eta``, ``sigma``, ``residual``, ``rho``.
+        ``points`` (n, d), ``coefficients`` (n, C), ``pieces``, ``radius``, ``eta``, ``sigma``, ``residual``, ``rho`` and, if
+        wanted, ``split`` and ``modulo``.
     subject : str
         SHA-256 of the observation file.
     observation : bytes or None
@@ -51,14 +61,21 @@ def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
     Invalid
         If the claim is not proved.
     """
-    documents.keys(data, {"points", "coefficients", "pieces", *_NUMBERS})
+    documents.keys(data, {"points", "coefficients", "pieces", *_NUMBERS}, {"split", "modulo"})
+    split = data.get("split")
+    if "split" in data and (not isinstance(split, str) or split not in separation.SPLITS):
+        raise Invalid(f"the split is none of {', '.join(separation.SPLITS)}")
+    if "modulo" in data and data["modulo"] != ["positive-scaling"]:
+        raise Invalid("the symmetries are not positive-scaling alone")
+    scaled = "modulo" in data
     radius, eta, sigma, residual, rho = (documents.rational(data[key], key) for key in _NUMBERS)
     points = documents.rational_rows(data["points"], "points")
     coefficients = documents.rational_rows(data["coefficients"], "coefficients")
     if len(points) != len(coefficients):
         raise Invalid("points and coefficients do not have the same number of rows")
-    if len(points) * (len(points[0]) + len(coefficients[0])) > _MOST_UNKNOWNS:
-        raise Invalid(f"the measure has more than {_MOST_UNKNOWNS} unknowns, the most that are checked")
+    most = _MOST_UNKNOWNS if split is None else separation.LARGEST_BATCH
+    if len(points) * (len(points[0]) + len(coefficients[0])) > most:
+        raise Invalid(f"the measure has more than {most} unknowns, the most that are checked")
     if sigma <= 0 or radius <= 0 or residual < 0:
         raise Invalid("sigma and radius are not positive, or residual is negative")
     if 2 * residual > eta:
@@ -72,13 +89,16 @@ def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
     if hashlib.sha256(observation).hexdigest() != subject:
         raise Invalid("the subject is not the SHA-256 of the observation file")
     problem = _Problem(Archive(observation), data["pieces"], points, coefficients)
+    if scaled:
+        problem.require_scaling()
     for bits in _PRECISIONS:
         with ctx.workprec(bits):
             try:
-                problem.check(radius, sigma, residual)
-                return (
-                    "every measure within radius that explains the observation within eta lies within rho of the points"
-                )
+                if split is None:
+                    problem.check(radius, sigma, residual, scaled)
+                else:
+                    problem.check_batch(split, radius, sigma, residual, scaled)
+                return _PROVED + (_NORMALISED if scaled else "")
             except Undecided:
                 continue
     raise Invalid("the claim could not be decided with balls of 512 bits")
@@ -125,21 +145,39 @@ class _Problem:
                 raise Invalid(f"the piece {index}/{part} is no parameter of the network in that shape")
         self.points, self.coefficients = points, coefficients
 
-    def check(self, radius: Fraction, sigma: Fraction, residual: Fraction) -> None:
-        """Check residual and sigma at the working precision; raises `Invalid` or `Undecided`."""
+    def require_scaling(self) -> None:
+        """Raise `Invalid` unless (s·x, c/s) explains the pieces as (x, c) does, for s > 0."""
+        linear_layers = sorted(self.parameters)
+        for index, layer in enumerate(self.layers):
+            if layer["type"] not in ("linear", "flatten", "identity", "relu", "leaky_relu"):
+                raise Invalid(
+                    f"layer {index} is not positively homogeneous, so nothing is open modulo positive scaling"
+                )
+            biased = index in self.parameters and self.parameters[index][1] is not None
+            if biased and (index != linear_layers[-1] or (index, "bias") in self.pieces):
+                raise Invalid(f"the bias of layer {index} fixes the scale, so nothing is open modulo positive scaling")
+
+    def _steps(self, squarings: int | None) -> list[Step]:
         steps: list[Step] = []
         for index, layer in enumerate(self.layers):
             if index in self.parameters:
-                steps.append(linear(index, *self.parameters[index]))
+                weight, bias = self.parameters[index]
+                often = squarings or (5 if min(weight.shape) <= _SQUARED else 1)
+                steps.append(linear(index, weight, bias, often))
             elif layer["type"] != "flatten":
                 steps.append(layer)
-        traces = [
-            Trace(steps, [exact(entry) for entry in x], [exact(entry) for entry in c])
-            for x, c in zip(self.points, self.coefficients, strict=True)
-        ]
+        return steps
+
+    def check_batch(self, split: str, radius: Fraction, sigma: Fraction, residual: Fraction, scaled: bool) -> None:
+        """As `check`, by a splitting."""
+        batch = Batch(self._steps(None), _columns(self.points), _columns(self.coefficients))
+        self._check_residual(residual, batch.embedding)
+        separation.prove(batch, split, self.pieces, scaled, radius, sigma)
+
+    def _check_residual(self, residual: Fraction, embedding: Callable[[int, str], list[arb]]) -> None:
         misfit = arb(0)
-        for piece in self.pieces:
-            for entry, seen in zip(embedding_piece(traces, piece), self.observed[piece].entries, strict=True):
+        for index, part in self.pieces:
+            for entry, seen in zip(embedding(index, part), self.observed[index, part].entries, strict=True):
                 difference = entry - arb(seen)
                 misfit += difference * difference  # a power of a ball around zero would not be a number
         allowed = exact(residual * residual)
@@ -147,6 +185,15 @@ class _Problem:
             raise Invalid("the measure does not explain the observation within the stated residual")
         if not misfit <= allowed:
             raise Undecided
+
+    def check(self, radius: Fraction, sigma: Fraction, residual: Fraction, scaled: bool) -> None:
+        """Check residual and sigma at the working precision; raises `Invalid` or `Undecided`."""
+        steps = self._steps(6)
+        traces = [
+            Trace(steps, [exact(entry) for entry in x], [exact(entry) for entry in c])
+            for x, c in zip(self.points, self.coefficients, strict=True)
+        ]
+        self._check_residual(residual, lambda index, part: embedding_piece(traces, (index, part)))
         squares = arb(0)
         outer = exact(radius).abs_upper()
         for trace in traces:
@@ -157,10 +204,30 @@ class _Problem:
         if not shift.is_finite():
             raise Invalid("no bound of the Jacobian's variation is known within the radius")
         rows = gram(traces, set(self.pieces))
+        if scaled:
+            _add_slices(rows, self.points, len(rows) // len(traces))
         for place, row in enumerate(rows):
             row[place] -= shift
         if not positive_definite(rows):
             raise Invalid("the embedding is not proved to be injective within the radius with the stated sigma")
+
+
+def _columns(rows: list[list[Fraction]]) -> arb_mat:
+    return arb_mat([[exact(entry) for entry in row] for row in rows]).transpose()
+
+
+def _add_slices(rows: list[list[arb]], points: list[list[Fraction]], width: int) -> None:
+    """Add squares of x̂_iᵀdx_i, which vanish for the measures that are spoken of, to the lower triangle of a form."""
+    total = sum((row[place] for place, row in enumerate(rows)), arb(0)).mid()
+    for atom, point in enumerate(points):
+        square = sum(entry * entry for entry in point)
+        if square == 0:
+            raise Invalid("a point is zero, so positive scaling does not move it")
+        entries = [exact(entry) for entry in point]
+        factor = total / exact(Fraction(square))
+        for i, left in enumerate(entries):
+            for k in range(i + 1):
+                rows[atom * width + i][atom * width + k] += factor * left * entries[k]
 
 
 def _pieces(archive: Archive, value: Any) -> tuple[list[Piece], dict[Piece, Numbers]]:

@@ -23,8 +23,9 @@ def certified(observation: Observation, recovery: Recovery) -> Recovery:
     Recovery
         With status ``certified`` if the checker accepts the certificate; otherwise as before, and with the reason.
         Only a ``consistent`` recovery is tried. Where ``isolated-recovery`` cannot be proved, of a convolutional chain
-        for instance, ``layerwise-recovery`` is tried for a single sample. If that cannot be proved either and directions
-        are open, the status stays, and the certificate is one of the space that is open, ``null-space-fibre``.
+        for instance, ``layerwise-recovery`` is tried for a single sample, and where positive scaling is open,
+        ``isolated-recovery`` modulo that. If neither can be proved and directions are open, the status stays, and the
+        certificate is one of the space that is open, ``null-space-fibre``.
     """
     if recovery.status != "consistent":
         return recovery
@@ -38,6 +39,9 @@ def certified(observation: Observation, recovery: Recovery) -> Recovery:
         isolated, outcome = outcome, layerwise_recovery.certify(observation, recovery.measure)
         if isinstance(outcome, Refusal):
             outcome = Refusal(f"{isolated.reason}; layer by layer: {outcome.reason}")
+    if isinstance(outcome, Refusal) and isolated_recovery.scales(observation):
+        scaled = isolated_recovery.certify(observation, recovery.measure, modulo=("positive-scaling",))
+        outcome = scaled if not isinstance(scaled, Refusal) else outcome
     evidence = observation.to_bytes()
     if isinstance(outcome, Refusal):
         reason = outcome.reason

@@ -194,6 +194,10 @@ _REQUIRED: dict[str, dict[str, Field]] = {
 }
 
 _OPTIONAL: dict[str, dict[str, Field]] = {
+    "isolated-recovery": {
+        "split": _one_of("row-space", "layer-inputs"),
+        "modulo": _list(_one_of("positive-scaling")),
+    },
     "layerwise-recovery": {
         "label": _label,
         "branch": _one_of("any", "low", "high"),

@@ -9,6 +9,12 @@ isolated-recovery
     Φ_θ μ named in ``pieces`` and v the same pieces of the observation: for all z within ``radius`` (Euclidean, all
     entries of points and coefficients together) of the stated ẑ, ‖F(z) - F(ẑ)‖ ≥ ``sigma``·‖z - ẑ‖; and
     ‖F(ẑ) - v‖ ≤ ``residual``. Hence every measure in that ball that explains v within ``eta`` lies within ``rho`` of ẑ.
+    ``split`` says how a checker is to bound ``sigma``: by the Gram matrix of the whole Jacobian, if it is absent; by the span
+    of the points (``"row-space"``) or of a layer's inputs (``"layer-inputs"``), for batches. It changes nothing in the claim.
+    ``modulo`` ``["positive-scaling"]`` restricts the claim to measures whose points are normalised as x̂_iᵀx_i = ‖x̂_i‖², for
+    networks in which (s x, c/s) explains as much as (x, c) for every s > 0: so it is about every measure up to those factors
+    that, so normalised, lies in the ball. (Where inputs are known to have norm 1, the normalisation is still that plane and
+    not the sphere.)
 layerwise-recovery
     Subject: SHA-256 of the observation file's bytes. Its network is a chain of convolutions and linear layers with
     strictly increasing activations in between. With F(x, c) the pieces of c·∇_θ f(x) named in ``pieces`` and v the

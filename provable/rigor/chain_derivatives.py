@@ -30,6 +30,9 @@ from provable.errors import ArithmeticUnsupported, UnsupportedError
 from provable.networks import Parameters, activations
 from provable.rigor.balls import Ball, BallMatrix, ball_matrix, largest, spectral_upper, sum_of_squares
 
+LARGEST_SQUARED = 256
+"""Most rows or columns, whichever are fewer, of a weight whose norm is found by many squarings."""
+
 
 class KinkError(UnsupportedError):
     """A ball of pre-activations contains the kink of a piecewise activation, so the mean value theorem does not apply."""
@@ -82,7 +85,9 @@ def chain_of(architecture: Architecture, parameters: Parameters) -> list[Step]:
             weight = ball_matrix(parameters[f"{index}/weight"])
             bias = ball_matrix(parameters[f"{index}/bias"]) if layer.bias else None
             row_norms = [euclidean_upper(row) for row in weight.tolist()]
-            steps.append(LinearStep(index, weight, bias, spectral_upper(weight), row_norms))
+            # a squaring of a matrix of some hundred rows costs a second, and five of them are worth a factor 2 at most
+            squarings = 5 if min(weight.nrows(), weight.ncols()) <= LARGEST_SQUARED else 1
+            steps.append(LinearStep(index, weight, bias, spectral_upper(weight, squarings), row_norms))
         elif isinstance(layer, Activation):
             steps.append(ActivationStep(layer))
         elif not isinstance(layer, Flatten):

@@ -27,15 +27,16 @@ stay consistent, and then the claim is a weaker one that is true.
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import flint
 import numpy as np
 
-from provable.architectures import Architecture
+from provable.architectures import Architecture, Flatten, Identity, LeakyReLU, Linear, ReLU
 from provable.arithmetic import EPSILON, Float
 from provable.errors import UnsupportedError
 from provable.measures import Measure
@@ -51,6 +52,8 @@ from provable.rigor.balls import (
     sum_of_squares,
     upper_fraction,
 )
+from provable.rigor.batch_chain import Batch
+from provable.rigor.block_triangular import Bounds, Pieces, RankError, Splitting, candidates
 from provable.rigor.certificates import Certificate, Refusal, library_versions
 from provable.rigor.chain_derivatives import Atom, KinkError, chain_of, gram_block
 from provable.rigor.positive_definite import certified_lower_eigenvalue
@@ -58,6 +61,14 @@ from provable.rigor.rational_texts import encode_rational
 
 LARGEST_SYSTEM = 2000
 """Most unknowns of a certificate; one elimination of that size in balls takes about half a minute."""
+
+SMALL_SYSTEM = 300
+"""Most unknowns that are certified by their Gram matrix first."""
+
+_NO_SPLITTING = (
+    "no splitting of the unknowns applies: it takes the weight gradient of the first layer and at most as many samples as "
+    "inputs and as neurons, or that of a deeper layer with at least as many inputs as a sample and the batch together"
+)
 
 ROUNDINGS = 256
 """By default η is at least this many units of rounding of ‖v‖, so that a gradient computed in float64 is explained within
@@ -99,7 +110,13 @@ class Observed(Protocol):
 
 
 def certify(
-    observation: Observed, measure: Measure, *, eta: Fraction | None = None, bits: int = 128
+    observation: Observed,
+    measure: Measure,
+    *,
+    eta: Fraction | None = None,
+    bits: int = 128,
+    split: str | None = None,
+    modulo: Sequence[str] = (),
 ) -> Certificate | Refusal:
     """Make an ``isolated-recovery`` certificate of a recovered measure.
 
@@ -110,10 +127,16 @@ def certify(
     measure : Measure
         The recovered measure; its float64 numbers are taken as the rationals that they are.
     eta : Fraction, optional
-        Misfit, in the norm of v, up to which measures shall be excluded; default the larger of 2‖F(ẑ) - v‖ and
-        `ROUNDINGS`·2⁻⁵²·‖v‖. It is raised to 2‖F(ẑ) - v‖ if it is below.
+        Misfit, in the norm of the pieces of v that the certificate names, up to which measures shall be excluded; default
+        the larger of 2‖F(ẑ) - v‖ and `ROUNDINGS`·2⁻⁵²·‖v‖, or 2‖F(ẑ) - v‖ alone where only that can be proved. It is raised
+        to 2‖F(ẑ) - v‖ if it is below.
     bits : int
-        Working precision of the balls.
+        Working precision of the balls; where it leaves the rank of a batch open, twice as many are tried.
+    split : {"dense", "row-space", "layer-inputs"}, optional
+        How σ is bounded: by the whole Gram matrix, or by one of the splittings of `provable.rigor.block_triangular`, for
+        batches; default whichever can be proved, the dense one first for up to `SMALL_SYSTEM` unknowns and last beyond.
+    modulo : sequence of str
+        ``"positive-scaling"``, or nothing: whether measures are normalised as x̂ᵀx = ‖x̂‖², atom by atom.
 
     Returns
     -------
@@ -123,7 +146,8 @@ def certify(
 
     Notes
     -----
-    The radius R is the largest power of two for which δ ≤ σ₀/2 is proved; so σ is within a factor 2 of its best value.
+    The radius R is a power of two: for the dense bound the largest for which δ ≤ σ₀/2 is proved, for a splitting the largest
+    that leaves 7/8 of s and of t or, where ρ needs more, a half. So σ is within a small factor of its value at R = 0.
     """
     if observation.kind not in ("gradient", "parameter-change"):
         return Refusal(f"a {observation.kind} has no observed vector; a gradient or a parameter change has one")
@@ -138,78 +162,278 @@ def certify(
         )
     if measure.points.dtype != np.float64 or measure.coefficients.dtype != np.float64:
         return Refusal("the measure holds exact numbers; float64, which are rationals too, are certified")
-    unknowns = measure.size * (points.shape[1] + outputs)
-    if unknowns > LARGEST_SYSTEM:
-        return Refusal(f"the measure has {unknowns} unknowns; up to {LARGEST_SYSTEM} are certified")
-    coefficients = measure.coefficients.reshape(measure.size, outputs)
-    with flint.ctx.workprec(bits):
-        try:
-            steps = chain_of(observation.architecture, observation.parameters)
-            atoms = [Atom(steps, x, c) for x, c in zip(points, coefficients, strict=True)]
-            return _certify(observation, measure, atoms, eta, bits)
-        except UnsupportedError as error:
-            return Refusal(str(error))
-
-
-def _certify(
-    observation: Observed, measure: Measure, atoms: list[Atom], eta: Fraction | None, bits: int
-) -> Certificate | Refusal:
-    names = list(observation.vector)
-    pieces = [(int(name.partition("/")[0]), name.partition("/")[2]) for name in names]
-    length = sum_of_squares(
-        entry for name in names for entry in ball_matrix(observation.vector[name].ravel()).entries()
-    )
-    squared = _residual(observation, atoms, pieces)
-    if not (length < _LARGEST and squared < _LARGEST):
-        return Refusal("the embedding of the measure is too large to be enclosed, even in balls")
-    # a ball around a sum of squares may reach below zero, so its upper end is taken before the root
-    size, misfit = (upper_fraction(number.abs_upper().sqrt()) for number in (length, squared))
-    # the floor is far below float64 and far above the rounding of a checker that works with as many bits
-    residual = rounded_up(misfit + size / 2 ** (bits - 32))
-    tolerance = max(2 * residual, rounded_up(size * ROUNDINGS * Fraction(EPSILON) if eta is None else eta))
-
-    smallest = certified_lower_eigenvalue(_gram(atoms, pieces), bits=bits)
-    if not smallest > 0:
+    if any(name != "positive-scaling" for name in modulo):
         return Refusal(
-            "the Jacobian at the measure is not of full rank as far as can be proved, so a direction is left open: two equal "
-            "atoms, a zero coefficient, a rescaling (t x, c/t) or too few equations"
+            f"measures modulo {', '.join(modulo)} are not certified; positive-scaling is the one symmetry that is"
         )
-    centre = ball(Fraction(smallest)).sqrt()
-    least = upper_fraction((ball(tolerance) + ball(residual)) / centre)
-    found = _radius(atoms, pieces, centre, least, measure)
-    if isinstance(found, Refusal):
-        return found
-    radius, deviation = found
-    bound = (centre - deviation) * ball(1 - _MARGIN)
-    sigma = rounded_down(lower_fraction(bound))
-    rho = rounded_up((tolerance + residual) / sigma)
-    if rho > radius:
-        return Refusal(_too_curved(rho, radius))
-    points = measure.points.reshape(measure.size, -1)
-    data = {
-        "points": [[encode_rational(entry) for entry in row] for row in points.tolist()],
-        "coefficients": [
-            [encode_rational(entry) for entry in row] for row in measure.coefficients.reshape(measure.size, -1).tolist()
-        ],
-        "pieces": names,
-        "radius": encode_rational(radius),
-        "eta": encode_rational(tolerance),
-        "sigma": encode_rational(sigma),
-        "residual": encode_rational(residual),
-        "rho": encode_rational(rho),
-    }
-    return Certificate("isolated-recovery", data, observation.sha256, library_versions())
+    if modulo and not scales(observation):
+        return Refusal(
+            "the network is not positively homogeneous, so nothing is open to be taken modulo positive scaling"
+        )
+    problem = _Problem(observation, measure, eta, bits, "positive-scaling" in modulo)
+    if split is None:
+        return problem.by_any_way()
+    return problem.densely() if split == "dense" else problem.structurally(split)
 
 
-def _residual(observation: Observed, atoms: list[Atom], pieces: list[tuple[int, str]]) -> Ball:
-    """Ball around ‖F(ẑ) - v‖²."""
-    total = flint.arb(0)
-    for index, part in pieces:
-        difference = -ball_matrix(observation.vector[f"{index}/{part}"])
-        for atom in atoms:
-            difference = difference + atom.piece(index, part)
-        total += sum_of_squares(difference.entries())
+def scales(observation: Observed) -> bool:
+    """Whether (x, c) ↦ (s x, c/s) with s > 0 changes no observed piece.
+
+    Parameters
+    ----------
+    observation : Observed
+        An observation.
+
+    Returns
+    -------
+    bool
+        True if all activations are positively homogeneous and no layer but the last linear one has a bias, whose gradient
+        is not observed.
+    """
+    layers = observation.architecture.layers
+    linear = [index for index, layer in enumerate(layers) if isinstance(layer, Linear)]
+    return all(
+        (
+            isinstance(layer, Linear)
+            and (not layer.bias or (index == linear[-1] and f"{index}/bias" not in observation.vector))
+        )
+        or isinstance(layer, ReLU | LeakyReLU | Identity | Flatten)
+        for index, layer in enumerate(layers)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Problem:
+    """What is to be certified, and at which precision."""
+
+    observation: Observed
+    measure: Measure
+    eta: Fraction | None
+    bits: int
+    slice_points: bool
+
+    @property
+    def points(self) -> Float:
+        return np.asarray(self.measure.points.reshape(self.measure.size, -1))
+
+    @property
+    def coefficients(self) -> Float:
+        return np.asarray(self.measure.coefficients.reshape(self.measure.size, -1))
+
+    @property
+    def unknowns(self) -> int:
+        return int(self.points.size + self.coefficients.size)
+
+    def by_any_way(self) -> Certificate | Refusal:
+        ways: list[Callable[[], Certificate | Refusal]] = [self.densely, lambda: self.structurally(None)]
+        if self.unknowns > SMALL_SYSTEM:
+            ways.reverse()
+        first = ways[0]()
+        if isinstance(first, Certificate):
+            return first
+        second = ways[1]()
+        if isinstance(second, Certificate):
+            return second
+        # the dense bound is the sharper one, so its reason is the better one where it was tried
+        dense, structural = (first, second) if self.unknowns <= SMALL_SYSTEM else (second, first)
+        return dense if self.unknowns <= LARGEST_SYSTEM else Refusal(f"{dense.reason}; {structural.reason}")
+
+    def densely(self) -> Certificate | Refusal:
+        if self.unknowns > LARGEST_SYSTEM:
+            return Refusal(
+                f"the measure has {self.unknowns} unknowns; up to {LARGEST_SYSTEM} are certified by their Gram matrix"
+            )
+        with flint.ctx.workprec(self.bits):
+            try:
+                steps = chain_of(self.observation.architecture, self.observation.parameters)
+                atoms = [Atom(steps, x, c) for x, c in zip(self.points, self.coefficients, strict=True)]
+                return self._certify_densely(atoms)
+            except UnsupportedError as error:
+                return Refusal(str(error))
+
+    def _certify_densely(self, atoms: list[Atom]) -> Certificate | Refusal:
+        pieces = _pieces(self.observation)
+        found = self._misfit(pieces, lambda index, part: _sum([atom.piece(index, part) for atom in atoms]))
+        if isinstance(found, Refusal):
+            return found
+        gram = _gram(atoms, pieces)
+        if self.slice_points:
+            gram = gram + _slices(self.points, atoms[0].size) * flint.arb(gram.trace().mid())
+        smallest = certified_lower_eigenvalue(gram, bits=self.bits)
+        if not smallest > 0:
+            return Refusal(
+                "the Jacobian at the measure is not of full rank as far as can be proved, so a direction is left open: two "
+                "equal atoms, a zero coefficient, a rescaling (t x, c/t) or too few equations"
+            )
+        centre = ball(Fraction(smallest)).sqrt()
+        reason: Refusal | None = None
+        for misfit in found:
+            bounded = _radius(atoms, pieces, centre, misfit.distance(centre), self.measure)
+            if isinstance(bounded, Refusal):
+                reason = reason or bounded
+                continue
+            radius, deviation = bounded
+            sigma = rounded_down(lower_fraction((centre - deviation) * ball(1 - _MARGIN)))
+            made = self._certificate(pieces, misfit, radius, sigma, None)
+            if isinstance(made, Certificate):
+                return made
+            reason = reason or made
+        assert reason is not None
+        return reason
+
+    def structurally(self, split: str | None) -> Certificate | Refusal:
+        refusals: list[str] = []
+        for bits in (self.bits, 2 * self.bits):
+            with flint.ctx.workprec(bits):
+                try:
+                    steps = chain_of(self.observation.architecture, self.observation.parameters)
+                    batch = Batch(steps, ball_matrix(self.points.T), ball_matrix(self.coefficients.T))
+                except UnsupportedError as error:
+                    return Refusal(str(error))
+                ways = candidates(batch, _pieces(self.observation), self.slice_points)
+                open_rank = False
+                refusals = []
+                for way, pieces in ways:
+                    if split is not None and way.name != split:
+                        continue
+                    try:
+                        made = dataclasses.replace(self, bits=bits)._certify_structurally(
+                            way(batch, pieces, self.slice_points), pieces
+                        )
+                    except RankError as error:
+                        open_rank, made = True, Refusal(str(error))
+                    except UnsupportedError as error:
+                        made = Refusal(str(error))
+                    if isinstance(made, Certificate):
+                        return made
+                    refusals.append(f"{way.name} at layer {pieces[0][0]}: {made.reason}")
+                if not open_rank:
+                    break
+        return Refusal("; ".join(dict.fromkeys(refusals)) or _NO_SPLITTING)
+
+    def _certify_structurally(self, splitting: Splitting, pieces: Pieces) -> Certificate | Refusal:
+        found = self._misfit(pieces, splitting.batch.piece)
+        if isinstance(found, Refusal):
+            return found
+        reason: Refusal | None = None
+        for misfit in found:
+            bounded = _radius_of_splitting(splitting, misfit)
+            if isinstance(bounded, Refusal):
+                reason = reason or bounded
+                continue
+            radius, bounds = bounded
+            sigma = rounded_down(lower_fraction(bounds.sigma() * ball(1 - _MARGIN)))
+            made = self._certificate(pieces, misfit, radius, sigma, splitting.name)
+            if isinstance(made, Certificate):
+                return made
+            reason = reason or made
+        assert reason is not None
+        return reason
+
+    def _misfit(self, pieces: Pieces, piece: Callable[[int, str], BallMatrix]) -> list[_Misfit] | Refusal:
+        """Bound of the residual with the η to be tried, one or two."""
+        length, squared = flint.arb(0), flint.arb(0)
+        for index, part in pieces:
+            observed = ball_matrix(self.observation.vector[f"{index}/{part}"])
+            length += sum_of_squares(observed.entries())
+            squared += sum_of_squares((piece(index, part) - observed).entries())
+        if not (length < _LARGEST and squared < _LARGEST):
+            return Refusal("the embedding of the measure is too large to be enclosed, even in balls")
+        # a ball around a sum of squares may reach below zero, so its upper end is taken before the root
+        size, misfit = (upper_fraction(number.abs_upper().sqrt()) for number in (length, squared))
+        # the floor is far below float64 and far above the rounding of a checker that works with as many bits
+        residual = rounded_up(misfit + size / 2 ** (self.bits - 32))
+        wanted = rounded_up(size * ROUNDINGS * Fraction(EPSILON) if self.eta is None else self.eta)
+        tolerances = [max(2 * residual, wanted)]
+        if self.eta is None and wanted > 2 * residual:
+            tolerances.append(2 * residual)
+        return [_Misfit(residual, tolerance) for tolerance in tolerances]
+
+    def _certificate(
+        self, pieces: Pieces, misfit: _Misfit, radius: Fraction, sigma: Fraction, split: str | None
+    ) -> Certificate | Refusal:
+        rho = rounded_up((misfit.eta + misfit.residual) / sigma)
+        if rho > radius:
+            return Refusal(_too_curved(rho, radius))
+        data: dict[str, Any] = {
+            "points": [[encode_rational(entry) for entry in row] for row in self.points.tolist()],
+            "coefficients": [[encode_rational(entry) for entry in row] for row in self.coefficients.tolist()],
+            "pieces": [f"{index}/{part}" for index, part in pieces],
+            "radius": encode_rational(radius),
+            "eta": encode_rational(misfit.eta),
+            "sigma": encode_rational(sigma),
+            "residual": encode_rational(misfit.residual),
+            "rho": encode_rational(rho),
+        }
+        if split is not None:
+            data["split"] = split
+        if self.slice_points:
+            data["modulo"] = ["positive-scaling"]
+        return Certificate("isolated-recovery", data, self.observation.sha256, library_versions())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Misfit:
+    """r ≥ ‖F(ẑ) - v‖ and η."""
+
+    residual: Fraction
+    eta: Fraction
+
+    def distance(self, sigma: Ball) -> Fraction:
+        """The radius that is needed at least with this σ."""
+        return upper_fraction((ball(self.eta) + ball(self.residual)) / sigma)
+
+
+def _pieces(observation: Observed) -> Pieces:
+    parts = (name.partition("/") for name in observation.vector)
+    return [(int(index), part) for index, _, part in parts]
+
+
+def _sum(matrices: list[BallMatrix]) -> BallMatrix:
+    total = matrices[0]
+    for matrix in matrices[1:]:
+        total = total + matrix
     return total
+
+
+def _slices(points: Float, width: int) -> BallMatrix:
+    """Σ_i (x̂_iᵀdx_i)² / ‖x̂_i‖² as a matrix, unknowns ordered atom by atom."""
+    size = len(points) * width
+    rows = [[flint.arb(0)] * size for _ in range(size)]
+    for atom, point in enumerate(points):
+        entries = ball_matrix(point).entries()
+        square = sum_of_squares(entries)
+        for i, left in enumerate(entries):
+            for j, right in enumerate(entries):
+                rows[atom * width + i][atom * width + j] = left * right / square
+    return flint.arb_mat(rows)
+
+
+def _radius_of_splitting(splitting: Splitting, misfit: _Misfit) -> tuple[Fraction, Bounds] | Refusal:
+    """Largest power of two R within which 7/8 of s and of t are left, or a half if 7/8 need less than ρ."""
+    start = Fraction(2) ** -80
+    bounds = splitting.within(ball(start))
+    least = misfit.distance(bounds.sigma())
+    # the constants only grow, so that beyond this radius less than a half is left
+    lost = 1 - splitting.kept(bounds)
+    exponent = math.frexp(float(start / upper_fraction(lost) / 2))[1] if lost > 0 else 0
+    kink: KinkError | None = None
+    for part in (ball(0.875), ball(0.5)):
+        radius = Fraction(2) ** min(exponent, 1000)
+        while radius >= least:
+            try:
+                bounds = splitting.within(ball(radius))
+                if splitting.kept(bounds) >= part:
+                    if misfit.distance(bounds.sigma()) * (1 + _MARGIN) <= radius:
+                        return radius, bounds
+                    break  # σ changes by a few per cent only
+                kink = None
+            except KinkError as error:
+                kink = error
+            radius /= 2
+    if kink is not None:
+        return Refusal(f"{kink}, at a distance below {float(least):.1e}, the radius that the residual needs")
+    return Refusal(_too_curved(least, radius))
 
 
 def _gram(atoms: list[Atom], pieces: list[tuple[int, str]]) -> BallMatrix:
