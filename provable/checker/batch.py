@@ -5,10 +5,10 @@ A linear step multiplies the first two by ‖W‖; behind it every entry has ‖
 |σ'| ≤ slope[o] and |σ''| ≤ bend[o] on the balls turns them into max(slope)·stretch, max(bend·each)·stretch + max(slope)·turn
 and slope·each.
 
-Backwards, at the gradient g above a step: ``px``, ``pc`` ≥ ‖∂g/∂x‖, ‖∂g/∂c‖, ``sx``, ``sc`` Lipschitz constants of those, and
-``each[o]`` one of g_o in (x, c). A linear step multiplies the four by ‖W‖ and has ‖W[:, o]‖·√(px² + pc²) for every entry. An
-activation, with size[o] ≥ |g_o| and third[o] a bound of the third derivative, has diag(σ')∂g + diag(σ'' ⊙ g)∂s below it, and
-the product rule gives the rest.
+Backwards, at the gradient g above a step: ``px`` (for every sample), ``pc`` ≥ ‖∂g/∂x‖, ‖∂g/∂c‖, ``sx``, ``sc`` Lipschitz
+constants of those, and ``each[o]`` one of g_o in (x, c). A linear step multiplies the four by ‖W‖ and has ‖W[:, o]‖·√(px² + pc²)
+for every entry. An activation, with size[o] ≥ |g_o| and third[o] a bound of the third derivative, has
+diag(σ')∂g + diag(σ'' ⊙ g)∂s below it, and the product rule gives the rest.
 """
 
 from __future__ import annotations
@@ -49,22 +49,23 @@ class Forward:
 class Backward:
     """Constants at the gradient above a step."""
 
-    px: arb
+    px: list[arb]
     pc: arb
     sx: arb
     sc: arb
     each: list[arb]
 
-    def whole(self) -> arb:
+    def whole(self) -> list[arb]:
         """Bound ‖∂g/∂(x, c)‖.
 
         Returns
         -------
-        arb
-            The lesser one of two bounds.
+        list of arb
+            For every sample the lesser one of two bounds.
         """
-        first, second = length([self.px, self.pc]), length(self.each)
-        return second if second < first else first
+        second = length(self.each)
+        firsts = [length([own, self.pc]) for own in self.px]
+        return [second if second < first else first for first in firsts]
 
 
 class Batch:
@@ -240,11 +241,11 @@ class Batch:
                 continue
             slope, bend, third = _over_balls(stage, [(e * radius).abs_upper() for e in each])
             found.append(Forward(stretch, turn, each, slope, bend, third))
-            steep = [_most(row) for row in slope]
-            swing = _most([(_most(row) * e).abs_upper() for row, e in zip(bend, each, strict=True)])
-            turn = (swing * stretch + _most(steep) * turn).abs_upper()
+            steep = [most(row) for row in slope]
+            swing = most([(most(row) * e).abs_upper() for row, e in zip(bend, each, strict=True)])
+            turn = (swing * stretch + most(steep) * turn).abs_upper()
             each = [(s * e).abs_upper() for s, e in zip(steep, each, strict=True)]
-            stretch, alone = (_most(steep) * stretch).abs_upper(), length(each)
+            stretch, alone = (most(steep) * stretch).abs_upper(), length(each)
             stretch = alone if alone < stretch else stretch
         return found
 
@@ -265,13 +266,14 @@ class Batch:
         Backward
             The constants.
         """
-        now = Backward(arb(0), arb(1), arb(0), arb(0), [arb(1)] * self.outputs)
+        now = Backward([arb(0)] * self.samples, arb(1), arb(0), arb(0), [arb(1)] * self.outputs)
         for k in range(len(self.stages) - 1, place, -1):
             stage, ahead = self.stages[k], forwards[k]
             if isinstance(stage.step, Linear):
-                norm, whole = stage.step.norm, now.whole()
+                norm, whole = stage.step.norm, most(now.whole())
                 columns = [length(row) for row in stage.step.weight.transpose().tolist()]
-                px, pc, sx, sc = ((norm * x).abs_upper() for x in (now.px, now.pc, now.sx, now.sc))
+                px = [(norm * own).abs_upper() for own in now.px]
+                pc, sx, sc = ((norm * x).abs_upper() for x in (now.pc, now.sx, now.sc))
                 now = Backward(px, pc, sx, sc, [(c * whole).abs_upper() for c in columns])
             else:
                 now = _below_activation(now, stage, ahead, radius)
@@ -279,22 +281,26 @@ class Batch:
 
 
 def _below_activation(now: Backward, stage: Stage, ahead: Forward, radius: arb) -> Backward:
-    steep = [_most(row) for row in ahead.slope]
+    steep = [most(row) for row in ahead.slope]
     sizes = [
         [(g.abs_upper() + e * radius).abs_upper() for g in row]
         for row, e in zip(stage.gradients.tolist(), now.each, strict=True)
     ]
-    curved = [_most(row) for row in _entrywise(ahead.bend, sizes)]
+    products = _entrywise(ahead.bend, sizes)
+    curved, for_samples = (
+        [most(row) for row in products],
+        [most(list(column)) for column in zip(*products, strict=True)],
+    )
     swing, rate = arb(0), arb(0)
     for bend, third, size, own, e in zip(ahead.bend, ahead.third, sizes, now.each, ahead.each, strict=True):
-        swing = _most([swing, (_most(bend) * e).abs_upper()])
-        rate = _most([rate, (_most(third) * e * _most(size) + _most(bend) * own).abs_upper()])
-    most = _most(steep)
+        swing = most([swing, (most(bend) * e).abs_upper()])
+        rate = most([rate, (most(third) * e * most(size) + most(bend) * own).abs_upper()])
+    top = most(steep)
     return Backward(
-        px=(most * now.px + _most(curved) * ahead.stretch).abs_upper(),
-        pc=(most * now.pc).abs_upper(),
-        sx=(swing * now.px + most * now.sx + rate * ahead.stretch + _most(curved) * ahead.turn).abs_upper(),
-        sc=(swing * now.pc + most * now.sc).abs_upper(),
+        px=[(top * own + c * ahead.stretch).abs_upper() for own, c in zip(now.px, for_samples, strict=True)],
+        pc=(top * now.pc).abs_upper(),
+        sx=(swing * most(now.px) + top * now.sx + rate * ahead.stretch + most(curved) * ahead.turn).abs_upper(),
+        sc=(swing * now.pc + top * now.sc).abs_upper(),
         each=[(s * own + c * e).abs_upper() for s, own, c, e in zip(steep, now.each, curved, ahead.each, strict=True)],
     )
 
@@ -332,7 +338,19 @@ def _entrywise(left: list[list[arb]], right: list[list[arb]]) -> list[list[arb]]
     return [[a * b for a, b in zip(first, second, strict=True)] for first, second in zip(left, right, strict=True)]
 
 
-def _most(numbers: list[arb]) -> arb:
+def most(numbers: list[arb]) -> arb:
+    """Bound the largest absolute value.
+
+    Parameters
+    ----------
+    numbers : list of arb
+        Numbers.
+
+    Returns
+    -------
+    arb
+        An exact ball; one that is not finite if a number is not.
+    """
     best = arb(0)
     for number in numbers:
         if not number.is_finite():

@@ -11,6 +11,10 @@ is no larger if sigma < s and t² ≥ sigma²·(1 + k²/(s² - sigma²)), or the
 * ``layer-inputs``: a deeper layer with the inputs H at ẑ; b are the points, a the coefficients, in which F is linear, and P
   projects the rows onto the orthogonal complement of the span of H: P(F(z) - F(ẑ)) = Σ g_i(z) (P(h(x_i) - h(x̂_i)))ᵀ.
 
+The part b is measured with weights: ‖b‖ ≤ ‖(d_i b_i)‖/min d, with d_i the length of g_i at ẑ; so a sample of small residual,
+whose g_i, and all that depends on it, is small, costs no more than that. The columns g_i are divided by d_i, and s and k,
+found for the weighted length, are multiplied by min d.
+
 Modulo positive scaling z - ẑ is orthogonal to every stated point, and squares of such products may be added to the forms.
 """
 
@@ -20,8 +24,8 @@ from fractions import Fraction
 
 from flint import arb, arb_mat
 
-from provable.checker.batch import Batch
-from provable.checker.bounds import exact, spectral
+from provable.checker.batch import Batch, most, times_rows
+from provable.checker.bounds import exact, length, spectral
 from provable.checker.chain import Linear, Piece
 from provable.checker.definiteness import positive_definite
 from provable.checker.verdict import Invalid, Undecided
@@ -54,8 +58,10 @@ def prove(batch: Batch, split: str, pieces: list[Piece], scaled: bool, radius: F
 
     Raises
     ------
-    Invalid, Undecided
-        If it is not proved, or not at this precision.
+    Invalid
+        If it is not proved.
+    Undecided
+        If it is not at this precision.
     """
     weights = [index for index, part in pieces if part == "weight"]
     if len(weights) != 1 or any(index != weights[0] for index, _ in pieces):
@@ -81,10 +87,13 @@ def _row_space(batch: Batch, bias: bool, scaled: bool, radius: arb, sigma: arb) 
     back = batch.backwards(radius, forwards, 0)
     outer = spectral(points, 5) + radius
     outer = (outer * outer + int(bias) * batch.samples).sqrt().abs_upper()
-    least = (_least_singular(gradients) - radius * back.whole()).lower()
+    weights = _lengths(gradients)
+    whole, least = back.whole(), _least(weights)
+    separation = _least_singular(_divided(gradients, weights)) - radius * most(_quotients(whole, weights))
+    coupling = most(_quotients(back.px, weights)) * outer * least
     second = (back.sx * back.sx + back.sc * back.sc).sqrt()
-    moved = radius * (outer * second + 2 * back.whole())
-    goal = (_partner(least, back.px * outer, sigma) + moved).abs_upper()
+    moved = radius * (outer * second + 2 * most(whole))
+    goal = (_partner((separation * least).lower(), coupling, sigma) + moved).abs_upper()
     _require_definite(_along_the_span(batch, points, gradients, bias, scaled, goal * goal))
 
 
@@ -149,9 +158,12 @@ def _layer_inputs(batch: Batch, place: int, scaled: bool, radius: arb, sigma: ar
         ]
     )
     rest = _least_eigenvalue(kernel).sqrt().lower()
-    coupling = spectral(inputs, 5) * back.px + (spectral(gradients, 5) + radius * back.whole()) * ahead.stretch
-    separation = _partner(rest, coupling, sigma)
-    slack = (_least_singular(gradients) - radius * back.whole()).lower()
+    weights = _lengths(gradients)
+    least, divided = _least(weights), _divided(gradients, weights)
+    moved = radius * most(_quotients(back.whole(), weights))
+    coupling = spectral(inputs, 5) * most(_quotients(back.px, weights)) + (spectral(divided, 5) + moved) * ahead.stretch
+    separation = _partner(rest, coupling * least, sigma)
+    slack = ((_least_singular(divided) - moved) * least).lower()
     if not slack > 0:
         raise Invalid("the gradients of the samples are not proved to be independent within the radius")
     goal = (separation / slack + radius * ahead.turn).abs_upper()
@@ -189,6 +201,28 @@ def _partner(least: arb, coupling: arb, sigma: arb) -> arb:
         raise Invalid("the embedding is not proved to separate the samples within the radius with the stated sigma")
     bound = coupling.abs_upper()
     return (sigma * (1 + bound * bound / room).sqrt()).abs_upper()
+
+
+def _lengths(gradients: arb_mat) -> list[arb]:
+    lengths = [length(column) for column in gradients.transpose().tolist()]
+    if not all(entry.is_finite() and entry > 0 for entry in lengths):
+        raise Invalid("the gradients of the samples are not proved to be independent, for one of them is zero")
+    return lengths
+
+
+def _least(positive: list[arb]) -> arb:
+    best = positive[0]
+    for entry in positive:
+        best = entry if entry < best else best
+    return best
+
+
+def _divided(matrix: arb_mat, divisors: list[arb]) -> arb_mat:
+    return times_rows([1 / divisor for divisor in divisors], matrix.transpose()).transpose()
+
+
+def _quotients(numbers: list[arb], divisors: list[arb]) -> list[arb]:
+    return [number / divisor for number, divisor in zip(numbers, divisors, strict=True)]
 
 
 def _require_definite(rows: list[list[arb]]) -> None:

@@ -17,7 +17,7 @@ and ℓ_o one of g_o, so that |g_o| ≤ w_o = |ĝ_o| + ℓ_o R.
   τ₂ ← max(q_o λ_o)·τ + max(p_o)·τ₂, γ ← max(p_o)·γ + max(q_o w_o)·λ, τ ← max(p_o)·τ, ℓ_o ← p_o ℓ_o + q_o w_o λ_o.
 
 Each line is the product rule: Δ(ab) ≤ Δa·sup b + sup a·Δb, with the mean value theorem for σ' and σ''. The constants are
-those of one sample: a batch that moves by R moves sample i by R_i with Σ R_i² ≤ R².
+those of one sample, γ is kept for every sample: a batch that moves by R moves sample i by R_i with Σ R_i² ≤ R².
 """
 
 from __future__ import annotations
@@ -61,26 +61,26 @@ class Growth:
 
 @dataclasses.dataclass(frozen=True)
 class Decline:
-    """γ, τ, γ₂, τ₂ and ℓ_o of the gradient above a step."""
+    """γ, for every sample, and τ, γ₂, τ₂ and ℓ_o of the gradient above a step."""
 
-    by_point: Ball
+    by_point: list[Ball]
     by_coefficient: Ball
     second_by_point: Ball
     second_by_coefficient: Ball
     each: list[Ball]
 
     @property
-    def both(self) -> Ball:
+    def both(self) -> list[Ball]:
         """Bound ‖∂g/∂(x, c)‖.
 
         Returns
         -------
-        arb
-            √(γ² + τ²), or the length of ℓ if that is less.
+        list of arb
+            For every sample √(γ² + τ²), or the length of ℓ if that is less.
         """
-        together = euclidean_upper([self.by_point, self.by_coefficient])
         apart = euclidean_upper(self.each)
-        return apart if apart < together else together
+        together = [euclidean_upper([entry, self.by_coefficient]) for entry in self.by_point]
+        return [apart if apart < entry else entry for entry in together]
 
     @property
     def second(self) -> Ball:
@@ -322,13 +322,14 @@ class Batch:
             The constants.
         """
         zero, one = flint.arb(0), flint.arb(1)
-        state = Decline(zero, one, zero, zero, [one] * self.outputs)
+        state = Decline([zero] * self.size, one, zero, zero, [one] * self.outputs)
         for position in range(len(self.layers) - 1, place, -1):
             layer = self.layers[position]
             if isinstance(layer.step, LinearStep):
-                norm, whole = layer.step.norm, state.both
-                four = (state.by_point, state.by_coefficient, state.second_by_point, state.second_by_coefficient)
-                point, coefficient, second_point, second_coefficient = (_upper(norm * part) for part in four)
+                norm, whole = layer.step.norm, largest(state.both)
+                three = (state.by_coefficient, state.second_by_point, state.second_by_coefficient)
+                coefficient, second_point, second_coefficient = (_upper(norm * part) for part in three)
+                point = [_upper(norm * part) for part in state.by_point]
                 each = [_upper(column * whole) for column in self._column_norms(position, layer.step)]
                 state = Decline(point, coefficient, second_point, second_coefficient, each)
             else:
@@ -344,30 +345,27 @@ class Batch:
 def _through_activation(state: Decline, layer: Layer, growth: Growth, radius: Ball) -> Decline:
     assert growth.bounds is not None
     firsts, seconds, thirds = growth.bounds
-    turned, bent, changed = flint.arb(0), flint.arb(0), flint.arb(0)
-    steepest, each = flint.arb(0), []
+    turned, changed, steepest = flint.arb(0), flint.arb(0), flint.arb(0)
+    bent, each = [flint.arb(0)] * len(state.by_point), []
     for first, second, third, gradients, length, moves in zip(
         firsts, seconds, thirds, layer.gradients.tolist(), growth.each, state.each, strict=True
     ):
         slope, bend, rate = largest(first), largest(second), largest(third)
-        size = _upper(largest(entry.abs_upper() for entry in gradients) + moves * radius)
+        sizes = [_upper(entry.abs_upper() + moves * radius) for entry in gradients]
         steepest = largest([steepest, slope])
         turned = largest([turned, _upper(bend * length)])
-        product = largest(
-            _upper(curvature * (entry.abs_upper() + moves * radius))
-            for curvature, entry in zip(second, gradients, strict=True)
-        )
-        bent = largest([bent, product])
-        changed = largest([changed, _upper(rate * length * size + bend * moves)])
-        each.append(_upper(slope * moves + product * length))
+        products = [_upper(curvature * size) for curvature, size in zip(second, sizes, strict=True)]
+        bent = [largest(pair) for pair in zip(bent, products, strict=True)]
+        changed = largest([changed, _upper(rate * length * largest(sizes) + bend * moves)])
+        each.append(_upper(slope * moves + largest(products) * length))
     return Decline(
-        by_point=_upper(steepest * state.by_point + bent * growth.value),
+        by_point=[_upper(steepest * own + b * growth.value) for own, b in zip(state.by_point, bent, strict=True)],
         by_coefficient=_upper(steepest * state.by_coefficient),
         second_by_point=_upper(
-            turned * state.by_point
+            turned * largest(state.by_point)
             + steepest * state.second_by_point
             + changed * growth.value
-            + bent * growth.derivative
+            + largest(bent) * growth.derivative
         ),
         second_by_coefficient=_upper(turned * state.by_coefficient + steepest * state.second_by_coefficient),
         each=each,

@@ -25,6 +25,10 @@ so P(F(z) - F(ẑ)) = Σ_i g_i(z) (Q(h(x_i) - h(x̂_i)))ᵀ with Q = I - H(HᵀH
 s = (σ_min([ĝ_i]) - ℓR)(min_i σ_min(Q ∂h(x̂_i)) - μR), one d × d matrix per sample. F is linear in c, so t = σ_min of
 [∇_W f_k(x̂_i)] without any deviation. And κ = ‖H‖γ + (‖[ĝ_i]‖ + ℓR)λ.
 
+**Weights.** A sample of small residual has a small gradient, and all that it does is as small. So β is measured by
+(Σ_i d_i²‖β_i‖²)^(1/2) with d_i = ‖ĝ_i‖, which divides column i of [ĝ_i] and γ, ℓ of sample i by d_i; as ‖β‖ is at most that
+length divided by min d, the lemma holds for the s and κ so found times min d.
+
 **Positive scaling.** If only measures with x̂_iᵀx_i = ‖x̂_i‖² are spoken of, differences are orthogonal to x̂_i, and the squares
 of x̂_iᵀdx_i/‖x̂_i‖, times any factor, may be added to the quadratic forms above.
 """
@@ -37,9 +41,9 @@ import itertools
 import flint
 
 from provable.errors import UnsupportedError
-from provable.rigor.balls import Ball, BallMatrix, ball, spectral_upper
+from provable.rigor.balls import Ball, BallMatrix, ball, largest, spectral_upper
 from provable.rigor.batch_chain import Batch
-from provable.rigor.chain_derivatives import LinearStep
+from provable.rigor.chain_derivatives import LinearStep, euclidean_upper
 from provable.rigor.positive_definite import is_positive_definite, relative_lower_eigenvalue
 
 Pieces = list[tuple[int, str]]
@@ -107,7 +111,8 @@ class RowSpace:
         self.batch = batch
         self.bias = any(part == "bias" for _, part in pieces)
         first = batch.layers[0]
-        self.separation = _smallest_singular_value(first.gradients, "the samples' gradients at the first layer")
+        self.weights = _Weights(first.gradients, "the samples' gradients at the first layer")
+        self.separation = (self.weights.independence * self.weights.least).lower()
         points = first.inputs
         inner = points.transpose() * points
         matrix, metric = self._forms(inner, points, first.gradients)
@@ -190,10 +195,11 @@ class RowSpace:
         found = self.batch.decline(radius, self.batch.growth(radius), 0)
         length = self.length + radius
         augmented = _upper((length * length + self.batch.size * int(self.bias)).sqrt())
-        moved = radius * (augmented * found.second + 2 * found.both)
+        moved = radius * (augmented * found.second + 2 * largest(found.both))
+        deviation = radius * self.weights.largest_quotient(found.both) * _DEVIATION_MARGIN
         return Bounds(
-            separation=(self.separation - radius * found.both * _DEVIATION_MARGIN).lower(),
-            coupling=_upper(found.by_point * augmented * _MARGIN),
+            separation=(self.separation - deviation * self.weights.least).lower(),
+            coupling=_upper(self.weights.largest_quotient(found.by_point) * self.weights.least * augmented * _MARGIN),
             rest=(self.rest - moved * _DEVIATION_MARGIN).lower(),
         )
 
@@ -221,8 +227,8 @@ class LayerInputs:
     def __init__(self, batch: Batch, pieces: Pieces, slice_points: bool) -> None:
         self.batch, self.place = batch, batch.place(pieces[0][0])
         layer = batch.layers[self.place]
-        self.gradients = _smallest_singular_value(layer.gradients, "the samples' gradients at the layer")
-        self.gradients_norm, self.inputs_norm = spectral_upper(layer.gradients), spectral_upper(layer.inputs)
+        self.weights = _Weights(layer.gradients, "the samples' gradients at the layer")
+        self.inputs_norm = spectral_upper(layer.inputs)
         inner = layer.inputs.transpose() * layer.inputs
         responses = batch.coefficient_responses(self.place)
         products, copies = (responses.transpose() * responses).tolist(), batch.outputs
@@ -234,6 +240,7 @@ class LayerInputs:
             raise RankError("the tangents of the samples at the layer are not proved to be independent")
         self.rest = found.sqrt().abs_lower()
         self.features = self._smallest_feature(layer.inputs, inner, slice_points)
+        self.separation = (self.weights.independence * self.weights.least * self.features).lower()
 
     def _smallest_feature(self, inputs: BallMatrix, inner: BallMatrix, slice_points: bool) -> Ball:
         """Lower bound of all σ_min(Q ∂h(x̂_i))."""
@@ -278,7 +285,7 @@ class LayerInputs:
         arb
             The part of s, at most 1.
         """
-        return (bounds.separation / (self.gradients * self.features)).lower()
+        return (bounds.separation / self.separation).lower()
 
     def within(self, radius: Ball) -> Bounds:
         """The lemma's numbers within a radius.
@@ -299,14 +306,15 @@ class LayerInputs:
             If a pre-activation may cross a kink.
         """
         growth = self.batch.growth(radius)
-        found, grown = self.batch.decline(radius, growth, self.place), growth[self.place]
-        gradients = (self.gradients - radius * found.both * _DEVIATION_MARGIN).lower()
+        found, grown, weights = self.batch.decline(radius, growth, self.place), growth[self.place], self.weights
+        moved = radius * weights.largest_quotient(found.both) * _DEVIATION_MARGIN
+        independence = (weights.independence - moved).lower()
         features = (self.features - radius * grown.derivative * _DEVIATION_MARGIN).lower()
-        positive = gradients > 0 and features > 0
-        coupling = self.inputs_norm * found.by_point + (self.gradients_norm + radius * found.both) * grown.value
+        positive = independence > 0 and features > 0
+        coupling = self.inputs_norm * weights.largest_quotient(found.by_point) + (weights.norm + moved) * grown.value
         return Bounds(
-            separation=(gradients * features).lower() if positive else flint.arb(0),
-            coupling=_upper(coupling * _MARGIN),
+            separation=(independence * features * weights.least).lower() if positive else flint.arb(0),
+            coupling=_upper(coupling * weights.least * _MARGIN),
             rest=self.rest,
         )
 
@@ -352,13 +360,24 @@ LARGEST_SPAN = 1200
 """Most unknowns B(B + C) of the eigenvalue problem in the span of the points; it takes the third power of that."""
 
 
-def _smallest_singular_value(matrix: BallMatrix, what: str) -> Ball:
-    found = relative_lower_eigenvalue(matrix.transpose() * matrix)
-    if found is None:
-        raise RankError(
-            f"{what} are not proved to be independent: equal samples, a zero coefficient or too few neurons"
-        )
-    return found.sqrt().abs_lower()
+class _Weights:
+    """The weights d_i, the smallest one, and bounds of the singular values of [ĝ_i / d_i]."""
+
+    def __init__(self, gradients: BallMatrix, what: str) -> None:
+        columns = gradients.transpose().tolist()
+        self.each = [euclidean_upper(column) for column in columns]
+        refusal = f"{what} are not proved to be independent: equal samples, a zero coefficient or too few neurons"
+        if not all(weight.is_finite() and weight > 0 for weight in self.each):
+            raise RankError(refusal)
+        self.least = (1 / largest(_upper(1 / weight) for weight in self.each)).abs_lower()
+        scaled = flint.arb_mat([[entry / w for entry in column] for column, w in zip(columns, self.each, strict=True)])
+        found = relative_lower_eigenvalue(scaled * scaled.transpose())
+        if found is None:
+            raise RankError(refusal)
+        self.independence, self.norm = found.sqrt().abs_lower(), spectral_upper(scaled)
+
+    def largest_quotient(self, numbers: list[Ball]) -> Ball:
+        return largest(_upper(number / weight) for number, weight in zip(numbers, self.each, strict=True))
 
 
 def _slices(inner: BallMatrix, outputs: int) -> BallMatrix:
