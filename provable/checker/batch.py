@@ -6,8 +6,8 @@ A linear step multiplies the first two by ‖W‖; behind it every entry has ‖
 and slope·each.
 
 Backwards, at the gradient g above a step: ``px`` (for every sample), ``pc`` ≥ ‖∂g/∂x‖, ‖∂g/∂c‖, ``sx``, ``sc`` Lipschitz
-constants of those, and ``each[o]`` one of g_o in (x, c). A linear step multiplies the four by ‖W‖ and has ‖W[:, o]‖·√(px² + pc²)
-for every entry. An activation, with size[o] ≥ |g_o| and third[o] a bound of the third derivative, has
+constants of those, and ``each[o]`` one of g_o in (x, c). A linear step multiplies the four by ‖W‖, and every entry has
+‖W[:, o]‖·√(px² + pc²). An activation, with size[o] ≥ |g_o| and third[o] a bound of the third derivative, has
 diag(σ')∂g + diag(σ'' ⊙ g)∂s below it, and the product rule gives the rest.
 """
 

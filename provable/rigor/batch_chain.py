@@ -148,10 +148,8 @@ class Batch:
         int
             Its position in `layers`.
         """
-        for position, layer in enumerate(self.layers):
-            if isinstance(layer.step, LinearStep) and layer.step.index == index:
-                return position
-        raise KeyError(index)
+        found = (k for k, layer in enumerate(self.layers) if getattr(layer.step, "index", None) == index)
+        return next(found)
 
     def piece(self, index: int, part: str) -> BallMatrix:
         """Enclose one piece of the embedding.
