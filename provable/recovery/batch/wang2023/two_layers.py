@@ -32,6 +32,9 @@ from provable.recovery.batch.wang2023.moments import Moments, weights_of_powers
 from provable.recovery.batch.wang2023.subspace import leading_subspace
 from provable.tensors import simultaneous_diagonalisation
 
+FORMED_UP_TO = 100
+"""With up to that many dimensions per sample the matrix of the span is formed, which costs as much as d / 2B iterations."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TwoLayerGradient:
@@ -228,7 +231,11 @@ def algorithm_1(
     def span_moment(vectors: Float) -> Float:
         return moments.times(vectors) if span_order == 2 else moments.times(vectors, along)
 
-    basis = leading_subspace(span_moment, dimension, int(samples), generator)
+    if dimension <= FORMED_UP_TO * samples:
+        matrix = span_moment(np.eye(dimension))
+        basis = leading_subspace(lambda vectors: matrix @ vectors, dimension, int(samples), generator)
+    else:
+        basis = leading_subspace(span_moment, dimension, int(samples), generator)
     contracted = order == 4 and chosen.printed(Erratum.CONTRACTION)
     tensor = moments.fourth_contracted(basis, along) if contracted else moments.inside(basis, order)
     if chosen.printed(Erratum.AVERAGE):

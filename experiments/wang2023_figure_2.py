@@ -1,0 +1,188 @@
+"""Figure 2 of Wang, Lee and Lei: the error of the reconstruction against the dimension, and against the width.
+
+Two samples e₁ and e₂ with labels 1 and -1, m = 5000 neurons, output bias M = 30, and ‖X - X̂‖_F / B for
+
+- the curves of the paper, read off its plot (±0.01),
+- its Algorithm 1 as implemented here: as printed, where any unit vector a is allowed for tanh and the sigmoid, and the
+  diagonal (1, …, 1)/√d is taken; and with the erratum applied that a be the first moment,
+- `provable.recover` on the same gradient.
+
+The second part varies m at d = 50; the paper has no such plot, Theorem 5.1 says √(d/m). Means over ten seeds. Writes
+``wang2023_figure_2.csv`` and ``wang2023_figure_2.png``. Run with
+
+    python experiments/wang2023_figure_2.py [FOLDER] [SEEDS]
+
+FOLDER is the current one by default; ten seeds take about a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import provable
+from provable.architectures import Architecture, Linear
+from provable.architectures.activations import Activation, Polynomial, Sigmoid, Tanh
+from provable.measures import Measure
+from provable.networks import Parameters
+from provable.observations import Observation
+from provable.recovery.batch.wang2023 import Options
+from provable.recovery.batch.wang2023.errata import OBSERVED
+from provable.recovery.batch.wang2023.method import two_layer_gradient
+from provable.recovery.batch.wang2023.two_layers import algorithm_1
+
+OUTPUT, FIRST = OBSERVED
+CUBIC = Polynomial((0.0, 0.0, 1.0, 1.0))
+DIMENSIONS = tuple(range(10, 101, 10))
+WIDTHS = (500, 1000, 2000, 5000, 10000, 20000)
+WIDTH, DIMENSION = 5000, 50
+BIAS = 30.0
+
+# Panels: which activation, which gradient, and the curve of the paper at d = 10, 20, …, 100
+PANELS: dict[str, tuple[Activation, str, tuple[float, ...]]] = {
+    "x² + x³ from ∂L/∂a": (CUBIC, OUTPUT, (0.15, 0.22, 0.28, 0.32, 0.38, 0.39, 0.42, 0.445, 0.385, 0.49)),
+    "x² + x³ from ∂L/∂W": (CUBIC, FIRST, (0.037, 0.055, 0.075, 0.103, 0.09, 0.10, 0.115, 0.12, 0.118, 0.125)),
+    "tanh from ∂L/∂W": (Tanh(), FIRST, (0.065, 0.095, 0.16, 0.185, 0.245, 0.283, 0.283, 0.295, 0.335, 0.36)),
+    "sigmoid from ∂L/∂W": (Sigmoid(), FIRST, (0.103, 0.175, 0.293, 0.265, 0.28, 0.31, 0.35, 0.377, 0.385, 0.375)),
+}
+COLUMNS = (
+    "panel",
+    "dimension",
+    "width",
+    "seeds",
+    "paper",
+    "as_printed",
+    "corrected",
+    "ours",
+    "largest_of_ours",
+    "ours_seconds",
+)
+
+
+def observe(activation: Activation, dimension: int, width: int, rng: np.random.Generator) -> Observation:
+    """The gradient of the paper's network over its two samples."""
+    layers = (Linear(width, bias=False), activation, Linear(1))
+    architecture = Architecture("figure 2", (dimension,), layers, "squared")
+    weights = {
+        "0/weight": rng.standard_normal((width, dimension)),
+        "2/weight": np.full((1, width), 1 / width),
+        "2/bias": np.array([BIAS]),
+    }
+    points, labels = np.eye(dimension)[:2], np.array([1.0, -1.0])
+    return Observation.from_data(architecture, Parameters(architecture, weights), points, labels)
+
+
+def distance(points: np.ndarray, *fibre: str) -> float:
+    """‖X - X̂‖_F / B modulo the order and what else is in the fibre; infinite if there are not two samples."""
+    truth = Measure(np.eye(points.shape[1])[:2], np.zeros(2))
+    found = Measure(points, np.zeros(len(points)))
+    if len(points) != 2:
+        return float("inf")
+    errors = found.matching(truth, fibre=("permutation", *fibre)).errors
+    return float(np.linalg.norm(errors)) / 2
+
+
+def row(panel: str, dimension: int, width: int, seeds: int) -> dict[str, object]:
+    """Run the algorithms on as many draws of the neurons."""
+    activation, which, curve = PANELS[panel]
+    errors: dict[str, list[float]] = {"as_printed": [], "corrected": [], "ours": []}
+    spent = 0.0
+    for seed in range(seeds):
+        observation = observe(activation, dimension, width, np.random.default_rng(seed))
+        gradient = two_layer_gradient(observation)
+        options = Options(observed=which, positive_residuals=True)
+        corrected = algorithm_1(gradient, 2, options=options, rng=seed)
+        errors["corrected"].append(distance(corrected.points))
+        printed = corrected  # the errata do not touch the points where no contraction is needed
+        if activation is not CUBIC:
+            diagonal = np.ones(dimension)
+            printed = algorithm_1(gradient, 2, options=options, direction=diagonal, rng=seed)
+        errors["as_printed"].append(distance(printed.points))
+        start = time.perf_counter()
+        recovery = provable.recover(observation, rng=seed)
+        spent += time.perf_counter() - start
+        errors["ours"].append(distance(recovery.points, *set(recovery.fibre) - {"permutation"}))
+    paper = curve[DIMENSIONS.index(dimension)] if width == WIDTH else float("nan")
+    return {
+        "panel": panel,
+        "dimension": dimension,
+        "width": width,
+        "seeds": seeds,
+        "paper": f"{paper:.3f}",
+        **{name: f"{np.mean(values):.3g}" for name, values in errors.items()},
+        "largest_of_ours": f"{max(errors['ours']):.3g}",
+        "ours_seconds": f"{spent / seeds:.2f}",
+    }
+
+
+def plot(rows: list[dict[str, object]], path: Path) -> None:
+    """Errors against the dimension above and against the width below, one column per panel."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, len(PANELS), figsize=(13, 6.6), sharey=True, layout="constrained")
+    series = (
+        ("paper", "the paper's plot", "k", "s"),
+        ("as_printed", "its algorithm as printed", "tab:orange", "^"),
+        ("corrected", "its algorithm, errata applied", "tab:blue", "o"),
+        ("ours", "provable.recover", "tab:green", "D"),
+    )
+    for column, panel in enumerate(PANELS):
+        for place, key in enumerate(("dimension", "width")):
+            fixed = {"dimension": ("width", WIDTH), "width": ("dimension", DIMENSION)}[key]
+            chosen = [r for r in rows if r["panel"] == panel and r[fixed[0]] == fixed[1]]
+            axis = axes[place, column]
+            for name, label, colour, marker in series:
+                values = [max(float(str(r[name])), 1e-17) for r in chosen]
+                if name != "paper" or key == "dimension":
+                    axis.plot(
+                        [r[key] for r in chosen], values, marker, ls="-", lw=1, color=colour, label=label, markersize=4
+                    )
+            axis.set_yscale("log")
+            axis.grid(color="0.92")
+            if key == "width":
+                axis.set_xscale("log")
+                lengths = np.array([r["width"] for r in chosen], dtype=float)
+                last = float(str(chosen[-1]["corrected"]))
+                axis.plot(lengths, last * np.sqrt(lengths[-1] / lengths), color="0.6", ls=":", label="∝ 1/√m")
+                axis.set_xlabel(f"m at d = {DIMENSION}")
+            else:
+                axis.set_title(panel)
+                axis.set_xlabel(f"d at m = {WIDTH}")
+    for place in (0, 1):
+        axes[place, 0].set_ylabel("‖X - X̂‖_F / B")
+    handles, labels = axes[1, 0].get_legend_handles_labels()
+    first, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend([first[0], *handles], [names[0], *labels], loc="outside lower center", ncols=5)
+    figure.savefig(path, dpi=150)
+
+
+def main(arguments: list[str]) -> None:
+    """Fill the table."""
+    folder = Path(arguments[0] if arguments else ".")
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = int(arguments[1]) if len(arguments) > 1 else 10
+    places = [(dimension, WIDTH) for dimension in DIMENSIONS]
+    places += [(DIMENSION, width) for width in WIDTHS if width != WIDTH]
+    rows = []
+    for panel in PANELS:
+        for dimension, width in places:
+            rows.append(row(panel, dimension, width, seeds))
+            sys.stdout.write("  ".join(f"{key}={value}" for key, value in rows[-1].items()) + "\n")
+            sys.stdout.flush()
+    rows.sort(key=lambda r: (list(PANELS).index(str(r["panel"])), r["dimension"], r["width"]))
+    with (folder / "wang2023_figure_2.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    plot(rows, folder / "wang2023_figure_2.png")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
