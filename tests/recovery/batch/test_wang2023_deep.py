@@ -158,13 +158,13 @@ def test_exact_moments_give_the_samples_through_any_depth(kinds, factor, which):
     architecture = network(dimension, [*kinds, CUBIC], len(neurons), hidden=7)
     crafted = crafted_parameters(architecture, output_bias=3.0, rng=0)
     parameters = designed(architecture, crafted, neurons / factor)
-    points = batch(dimension, 2, 3)[0]
+    points = batch(dimension, 2, 6)[0]
     labels = np.array([1.0, -1.0])
     observation = Observation.from_data(architecture, parameters, points, labels)
     estimate = algorithm_2(observation, 2, options=Options(observed=which), rng=0)
     found = Measure(estimate.points, estimate.labels).matching(Measure(points, labels))
-    # the power method stops at 1e-8 per block
-    assert found.error < 1e-6
+    # as without depth; the preimages under tanh are benign at norm one
+    assert found.error < 1e-10 * np.linalg.cond(points) ** 3  # 1.9 at most
     printed = algorithm_2(observation, 2, options=Options(observed=which, as_printed={Erratum.DEEP_LABEL}), rng=0)
     np.testing.assert_array_equal(printed.labels, estimate.residuals)
     assert Measure(printed.points, printed.labels).matching(Measure(points, labels)).error > 0.1
@@ -182,7 +182,7 @@ def test_features_of_the_sigmoid_are_nearly_parallel():
     observation = Observation.from_data(architecture, parameters, points, np.array([1.0, -1.0]))
     estimate = algorithm_2(observation, 2, options=Options(observed=FIRST), rng=0)
     assert estimate.symmetries == ()
-    assert Measure(estimate.points, estimate.labels).matching(Measure(points, np.array([1.0, -1.0]))).error < 1e-4
+    assert Measure(estimate.points, estimate.labels).matching(Measure(points, np.array([1.0, -1.0]))).error < 1e-7
 
 
 def test_estimate_at_random_neurons():

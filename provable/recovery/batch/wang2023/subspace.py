@@ -14,8 +14,8 @@ ITERATIONS_PER_BLOCK = 10
 MOST_BLOCKS = 50
 """Looks after which the power method stops in any case."""
 
-SETTLED = 1e-8
-"""The iteration ends when the subspace turns by less: far below any statistical error, which is of order √(d/m)."""
+SETTLED = 1e-12
+"""The iteration ends when the subspace turns by less between two looks."""
 
 
 def leading_subspace(matrix: Callable[[Float], Float], dimension: int, rank: int, rng: np.random.Generator) -> Float:
