@@ -222,12 +222,25 @@ def beyond_the_normal_quantile(rng):
 
 @theorem.tail(bound=0.1, false_bounds={})
 def the_bound_fails(rng):
-    """Three terms in R³, δ = 1/10 and L = 367 = ⌈16 log²(2·3·2·10)⌉; R = ±v⊗v⊗v has norm one."""
+    """For normal projections."""
+    return beyond_the_bound(rng, on_the_sphere=False)
+
+
+@theorem.tail(bound=0.1, false_bounds={})
+def the_bound_fails_on_the_sphere(rng):
+    """For the projections of the printed theorem, to which the proof does not apply."""
+    return beyond_the_bound(rng, on_the_sphere=True)
+
+
+def beyond_the_bound(rng, *, on_the_sphere):
+    """Three terms in R³, δ = 1/10 and L = 367 = ⌈16 log²(2·3·2·10)⌉; R = v⊗v⊗v has norm one."""
     dimension, delta = 3, 0.1
     count = math.ceil(16 * math.log(2 * dimension * 2 / delta) ** 2)
     weights, direction = rng.uniform(0.25, 2.0, dimension), rng.standard_normal(dimension)
     direction /= np.linalg.norm(direction)
     gaps = rng.standard_normal((count, dimension))
+    if on_the_sphere:
+        gaps /= np.linalg.norm(gaps, axis=1)[:, None]
     noise = np.multiply.outer(np.outer(direction, direction), gaps @ direction)
     levels = gaps * weights
     extra = math.log(dimension * dimension / delta) * math.sqrt(dimension / count)

@@ -8,13 +8,14 @@ Algorithm 1.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from provable.arithmetic import Float
-from provable.errors import InputError, UnsupportedError
+from provable.errors import InputError
 from provable.tensors.joint_diagonalisation import JointDiagonalisation, joint_diagonalisation
 from provable.tensors.symmetric_jennrich import (
     checked_symmetric,
@@ -34,6 +35,7 @@ def simultaneous_diagonalisation(
     rank: int,
     *,
     projections: int = PROJECTIONS,
+    independent: bool = True,
     plug_in: bool = True,
     orthogonal: bool = False,
     rng: int | np.random.Generator | None = None,
@@ -47,8 +49,12 @@ def simultaneous_diagonalisation(
     rank : int
         Number of terms r, at most p.
     projections : int
-        Number L of random projections T(·,·,w_l) with w_l uniform on the sphere (at order 4: T(·,·,S_l) with random symmetric
-        S_l of norm one), at least 2.
+        Number L of random projections T(·,·,w_l) with w_l uniform on the sphere (at order 4: T(·,·,S_l) with symmetric S_l
+        uniform on the sphere), at least 2; of bases, rounded up to whole ones.
+    independent : bool
+        Whether the projections are independent, as printed, or drawn as orthonormal bases: then they are isotropic without
+        any law of large numbers, and their error is that of infinitely many independent ones (theorems
+        ``kuleshov2015.orthogonal_random_projections`` and ``kuleshov2015.random_projections``).
     plug_in : bool
         Whether a second pass projects T with the rows of the inverse factor of the first: its matrices λ_i u_i u_iᵀ have the
         largest gaps.
@@ -89,26 +95,35 @@ def simultaneous_diagonalisation(
     core = projected(values, basis)
     start = symmetric_jennrich(core, rank, rng=generator).factors[0]
     directions = joint_diagonalisation(
-        np.stack([_projection(core, generator) for _ in range(projections)]),
+        _projections(core, int(projections), independent, generator),
         start=start if np.linalg.cond(start) < 1e12 else None,
         orthogonal=orthogonal,
     ).vectors
     if plug_in:
         directions = _plug_in(core, directions, orthogonal).vectors
-    weights, residual = fitted_weights(core, directions)
-    if not np.isfinite(residual):
-        raise UnsupportedError(f"tensor: the terms are not independent at rank {rank}; a smaller rank is needed")
+    weights, _ = fitted_weights(core, directions)
     return CPTensor(ordered(unit * weights, basis @ directions, values.ndim))
 
 
-def _projection(core: Float, generator: np.random.Generator) -> Float:
+def _projections(core: Float, count: int, independent: bool, generator: np.random.Generator) -> Float:
+    """T(·,·,w_l), or T(·,·,S_l) in an orthonormal basis of the symmetric matrices."""
     size = len(core)
     if core.ndim == 3:
-        vector = generator.standard_normal(size)
-        return np.asarray(core @ (vector / np.linalg.norm(vector)))
-    matrix = generator.standard_normal((size, size))
-    matrix = matrix + matrix.T
-    return np.asarray(np.tensordot(core, matrix / np.linalg.norm(matrix), axes=2))
+        flat = core
+    else:
+        rows, columns = np.triu_indices(size)
+        # symmetric matrices in orthonormal coordinates: √2 for the entries that come twice
+        flat = core[:, :, rows, columns] * np.where(rows == columns, 1.0, math.sqrt(2))
+    dimension = flat.shape[2]
+    if independent:
+        directions = generator.standard_normal((count, dimension))
+        directions /= np.linalg.norm(directions, axis=1)[:, None]
+    else:
+        bases = [
+            np.linalg.qr(generator.standard_normal((dimension, dimension)))[0] for _ in range(-(-count // dimension))
+        ]
+        directions = np.vstack(bases)
+    return np.asarray(np.einsum("ijk,lk->lij", flat, directions))
 
 
 def _plug_in(core: Float, directions: Float, orthogonal: bool) -> JointDiagonalisation:

@@ -77,15 +77,17 @@ def test_joint_diagonalisation_of_a_single_or_zero_matrix():
     single = joint_diagonalisation(np.array([[[2.0, 1.0], [1.0, 2.0]]]), orthogonal=True)
     assert sorted(np.round(single.diagonals[0], 12)) == [1.0, 3.0] and single.off_diagonal < 1e-15
     zero = joint_diagonalisation(np.zeros((3, 2, 2)))
+    cut = joint_diagonalisation(np.stack([np.diag([1.0, 2.0]) + 0.5, np.diag([1.0, -1.0]) - 0.25]), most_sweeps=1)
+    assert cut.sweeps == 1 and 0 < cut.off_diagonal < 0.5
     assert zero.off_diagonal == 0.0 and np.array_equal(zero.vectors, np.eye(2)) and zero.sweeps == 1
 
 
-@given(unit_columns(), st.sampled_from([3, 4]), seeds(), st.booleans())
-def test_simultaneous_diagonalisation_recovers_the_terms(directions, order, seed, plug_in):
+@given(unit_columns(), st.sampled_from([3, 4]), seeds(), st.booleans(), st.booleans())
+def test_simultaneous_diagonalisation_recovers_the_terms(directions, order, seed, plug_in, independent):
     rank = directions.shape[1]
     weights = np.random.default_rng(seed).choice([-2.0, -1.0, 1.0, 3.0], rank)
     tensor = tensor_of(weights, directions, order)
-    found, factors = simultaneous_diagonalisation(tensor, rank, plug_in=plug_in, rng=seed)
+    found, factors = simultaneous_diagonalisation(tensor, rank, plug_in=plug_in, independent=independent, rng=seed)
     condition = np.linalg.cond(directions)
     # as for joint diagonalisation; twenty projections separate all pairs, by at least a tenth
     unit = 10 * rank * EPSILON * condition**3 * 10
@@ -95,7 +97,7 @@ def test_simultaneous_diagonalisation_recovers_the_terms(directions, order, seed
 
 
 def test_plug_in_projections_beat_random_ones_and_many_beat_one_pencil():
-    errors = {"jennrich": [], "random": [], "plug-in": []}
+    errors = {"jennrich": [], "random": [], "bases": [], "plug-in": []}
     for seed in range(12):
         generator = np.random.default_rng(seed)
         directions = np.linalg.qr(generator.standard_normal((6, 6)))[0]
@@ -103,12 +105,18 @@ def test_plug_in_projections_beat_random_ones_and_many_beat_one_pencil():
         for name, found in (
             ("jennrich", symmetric_jennrich(tensor, 6, rng=seed)),
             ("random", simultaneous_diagonalisation(tensor, 6, projections=6, plug_in=False, rng=seed)),
+            (
+                "bases",
+                simultaneous_diagonalisation(tensor, 6, projections=6, independent=False, plug_in=False, rng=seed),
+            ),
             ("plug-in", simultaneous_diagonalisation(tensor, 6, rng=seed)),
         ):
             errors[name].append(distance(found.factors[0], directions))
     medians = {name: np.median(numbers) for name, numbers in errors.items()}
     # 2.2e-4, 3.0e-4 and 6.5e-4 over 40 seeds
     assert medians["plug-in"] < medians["random"] < medians["jennrich"]
+    # for orthogonal terms one orthonormal basis of projections is as good as the plug-in, to first order
+    assert np.abs(np.array(errors["bases"]) / errors["plug-in"] - 1).max() < 0.05
 
 
 def test_orthogonal_factors_stay_orthogonal():
