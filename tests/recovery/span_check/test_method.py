@@ -177,7 +177,7 @@ def test_noise_is_not_called_a_batch(batch_observation, width):
     reason = METHOD.supports(noisy)
     if width == 30:
         assert "rank 20" in reason
-        assert "at least 40" in reason
+        assert "at least 41" in reason
     else:
         found = recovered(noisy)
         assert found.status == "failed"
@@ -197,7 +197,7 @@ def test_the_gradient_of_another_network_has_no_batch(batch_observation):
 
 REFUSED = {
     "one hidden layer of relu": ((ReLU(), 20, 4, (40,), 0), {}, "patterns of zeros and ones"),
-    "narrow": ((Tanh(), 20, 8, (12,), 0), {}, "at least 16"),
+    "narrow": ((Tanh(), 20, 8, (12,), 0), {}, "at least 17"),
     "square": ((Polynomial((0.0, 0.0, 1.0)), 20, 4, (40,), 0), {}, "second moments only"),
     "linear": ((Identity(), 20, 4, (40,), 0), {}, "identity"),
     "larger batch than layer": ((Tanh(), 20, 15, (10,), 0), {}, "too large for 10 neurons"),

@@ -92,7 +92,7 @@ def _too_few_equations(spaces: Spaces) -> str:
         )
     return (
         f"{found}, which is too large for {width} neurons in the first hidden layer: conditions on single samples need at "
-        f"least {2 * spaces.rank}"
+        f"least {2 * spaces.rank + 1}"
     )
 
 

@@ -63,7 +63,7 @@ def plan(spaces: Spaces, unknowns: int) -> Plan | None:
     Returns
     -------
     Plan or None
-        None if all conditions together have fewer equations than unknowns.
+        None if all conditions together have no more equations than unknowns.
     """
     rows, columns = spaces.row_layers, informative_columns(spaces)
     widths = [len(layer.weight) for layer in spaces.network.layers]
@@ -73,7 +73,8 @@ def plan(spaces: Spaces, unknowns: int) -> Plan | None:
     equations = sum(widths[layer - 2] - spaces.rank for layer in rows)
     if columns:
         equations += sum(widths[layer - 1] - spaces.rank for layer in columns) - (spaces.outputs.shape[1] - 1)
-    if equations < unknowns:
+    # As many equations as unknowns have solutions of their own beside the samples; one more has none.
+    if equations <= unknowns:
         return None
     return Plan(rows, columns, spaces.depth == 2)
 
