@@ -1,9 +1,9 @@
-r"""The gradient of the first layer alone determines a batch locally from 2B hidden units on, whatever the dimension.
+r"""The gradient of the first layer alone determines a batch locally from B + 1 hidden units on, whatever the dimension.
 
 The gradient of the first layer of f(x) = Σ_j a_j σ(w_j·x) is G = ∂L/∂W = Σ_i h_i x_iᵀ with h_i = r_i a∘σ'(Wx_i), m × d
 numbers. Take the samples and the residuals as unknowns, B(d+1) numbers. Let the samples be linearly independent, the
-residuals and output weights not zero, and let σ be analytic with σ'' not constant. For almost every W with m >= 2B rows the
-Jacobian of G has
+residuals and output weights not zero, σ analytic with σ'' not constant, and σ'(0) ≠ 0 unless σ is a polynomial. For almost
+every W with m >= B + 1 rows the Jacobian of G has
 
     rank B(d+1) if σ is not homogeneous up to a constant,   rank Bd if σ(z) = c_0 + c_p z^p.
 
@@ -13,22 +13,29 @@ m <= B units there are fewer equations than unknowns. From ∂L/∂a alone B(d+1
 
 Notes
 -----
-Proof. Let dG = Σ dh_i x_iᵀ + h_i dx_iᵀ = 0. The x_i are independent, and so are the h_i for almost every W; hence there is
-a matrix M with dh_i = Σ_k M_ik h_k and dx_k = -Σ_i M_ik x_i. On the other hand dh_i = (dr_i/r_i) h_i + r_i a∘σ''(Wx_i)∘W
-dx_i. With z = Xw and ρ_i = dr_i/r_i the row of w in this reads, after division by its a,
+Proof. Minors are analytic in W, so one W of full rank is enough (a complex one for polynomials). Let dG = 0, that is
+Σ dh_i x_iᵀ + h_i dx_iᵀ = 0. The x_i are independent, and so are the h_i for the W below; hence there is a matrix M with
+dh_i = Σ_k M_ik h_k and dx_k = -Σ_i M_ik x_i. On the other hand dh_i = (dr_i/r_i) h_i + r_i a∘σ''(Wx_i)∘W dx_i. With
+z = Xw, ρ_i = dr_i/r_i and A_ki = ρ_i δ_ki - M_ik r_k/r_i, a row w of W says, after division by its a and by r_i,
 
-    ρ_i r_i σ'(z_i) - r_i σ''(z_i) Σ_k M_ki z_k = Σ_k M_ik r_k σ'(z_k).
+    Σ_k σ'(z_k) A_ki = σ''(z_i) Σ_k z_k M_ki     for every i.
 
-For one i these are the 2B functions σ'(z_k) for all k, σ''(z_i) z_k for all k, of independent variables z_1, …, z_B. If
-they are linearly independent, their values at almost all 2B points w are, and M_ki = 0 for all k, M_ik = 0 for k ≠ i, ρ_i =
-M_ii = 0. They are: σ''(z_i) z_k with k ≠ i is the only one that depends on z_i and z_k together, as σ'' is not constant;
-the others depend on one variable each and are not constant; and c σ'(z) = z σ''(z) only if σ' is a multiple of a power. In
-that case ρ_i = p M_ii is open. For m <= B there are md < B(d+1) equations.
+Choose the first row with z = s (1, …, 1), where sσ''(s) = 0 and σ'(s) ≠ 0: s = 0 if σ'(0) ≠ 0. If σ is a polynomial with
+σ'(0) = 0, s is a root of σ'' that is none of σ'; there is one unless σ' = c z^n, for if every root of σ'' of order k is one
+of σ', of order k + 1, then deg σ' = deg σ'' + 1 leaves room for a single root, and that is 0. This row says Σ_k A_ki = 0.
+Choose the others with z = t e_j, j = 1, …, B. By the first row they say, with v = σ'(t) - σ'(0) and u = tσ''(0),
+
+    v A_ji = u M_ji  for j ≠ i,     v A_ii = tσ''(t) M_ii.
+
+For a pair i ≠ j the former are -v (r_j/r_i) M_ij = u M_ji and -v (r_i/r_j) M_ji = u M_ij, whose determinant is v² - u². It
+is not zero for almost all t, since v = ±u for all t makes σ' affine. So M_ij = 0 for i ≠ j, A_ii = 0 by the first row, and
+M_ii = 0, ρ_i = 0. If σ' = c z^n with n = p - 1 >= 2, the rows z = t e_j say A_ji = 0 and A_ii = n M_ii, and B numbers M_ii
+are open: the scales.
 
 The claim evaluates the Jacobian modulo a prime for polynomials σ and weights of 53 random bits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -38,13 +45,13 @@ from provable.theorems import Source, Theorem, holds, identity
 from provable.theorems.strategies import gaussian_arrays, readable_arrays
 
 theorem = Theorem(
-    statement=r"""Let $G = \sum_{i\le B} r_i\,(a\odot\sigma'(Wx_i))\,x_i^T$ with linearly independent $x_i \in
-    \mathbb{R}^d$, $r_i \ne 0$, $a_j \ne 0$ and $\sigma$ analytic with $\sigma''$ not constant. For almost every $W \in
-    \mathbb{R}^{m\times d}$ with $m \ge 2B$ the Jacobian of $G$ with respect to all $(x_i, r_i)$ has rank $B(d+1)$, or $Bd$
-    if $\sigma(z) = c_0 + c_pz^p$; for $m \le B$ its rank is below $B(d+1)$.""",
+    statement=r"""Let $G = \sum_{i\le B} r_i\,(a\odot\sigma'(Wx_i))\,x_i^T$ with linearly independent $x_i \in \mathbb{R}^d$,
+    $r_i \ne 0$, $a_j \ne 0$ and $\sigma$ analytic with $\sigma''$ not constant, a polynomial or with $\sigma'(0) \ne 0$.
+    For almost every $W \in \mathbb{R}^{m\times d}$ the Jacobian of $G$ with respect to all $(x_i, r_i)$ has rank $B(d+1)$ if
+    and only if $m \ge B + 1$, unless $\sigma(z) = c_0 + c_pz^p$, when it has rank $Bd$ for $m \ge B + 1$.""",
     source=Source("derived", "", "for the number of units in Theorem 5.1 of Wang, Lee, Lei, arXiv:2212.03714v3"),
     expected="proved",
-    does_not_say="that a solution is unique globally or found by an algorithm; between B + 1 and 2B units nothing is proved",
+    does_not_say="that a solution is unique globally or found by an algorithm, or how the Jacobian is conditioned",
 )
 
 INDEPENDENT, VISIBLE = "the samples are linearly independent", "no residual is zero"
@@ -74,7 +81,7 @@ def batches(draw, *, sizes=(1, 2, 3), extra=(0, 1), width=None, degree=4, monomi
     coefficients[top] = coefficients[top] or 1.0
     if draw(st.integers(0, 3)) == 0 if monomial is None else monomial:
         coefficients[1:] = np.where(np.arange(1, 5) == top, coefficients[1:], 0.0)
-    count = 2 * size + draw(st.integers(0, 1)) if width is None else width(size)
+    count = size + draw(st.integers(1, 3)) if width is None else width(size)
     return Batch(
         samples.reshape(size, dimension), residuals, coefficients, draw(gaussian_arrays((count, dimension + 1)))
     )
@@ -131,11 +138,11 @@ def is_monomial(batch):
 
 @theorem.claim(arithmetics=(MODULAR,))
 def generic_rank(batch):
-    open_scales = len(batch.samples) if is_monomial(batch) else 0
-    found = rank(jacobian(batch))
-    yield holds(found == unknowns(batch) - open_scales, name="rank = B(d+1), less B scales for a monomial")
-    few = Batch(batch.samples, batch.residuals, batch.coefficients, batch.weights[: len(batch.samples)])
-    yield holds(rank(jacobian(few)) < unknowns(batch), name="B units are too few")
+    size = len(batch.samples)
+    expected = unknowns(batch) - (size if is_monomial(batch) else 0)
+    yield holds(rank(jacobian(batch)) == expected, name="rank = B(d+1), less B scales for a monomial")
+    fewer = replace(batch, weights=batch.weights[:size])
+    yield holds(rank(jacobian(fewer)) < unknowns(batch), name="B units are too few")
 
 
 @theorem.derivation
@@ -154,25 +161,49 @@ def by_the_freedom_of_a_factorisation():
         (-h * other.T) * x.adjugate().T,
         -h * (x.adjugate() * other).T,
     )
-    z, c, p = sp.symbols("z c p", positive=True)
-    function = sp.Function("s")
+    s, t, r_1, r_2, r_3 = sp.symbols("s t r_1 r_2 r_3", nonzero=True)
+    residuals, rho = (r_1, r_2, r_3), sp.symbols("rho_1:4")
+    freedom = sp.Matrix(3, 3, sp.symbols("M:9"))
+    a = sp.Matrix(3, 3, lambda k, i: (rho[i] if k == i else 0) - freedom[i, k] * residuals[k] / residuals[i])
+    q, p, curvature, far, turned = sp.symbols("sigma1_0 sigma1_t sigma2_0 sigma1_s sigma2_t")
+
+    def row(slopes, curvatures, z):  # the equations of one row, for i = 1, 2, 3
+        return [
+            sum(slopes[k] * a[k, i] for k in range(3)) - curvatures[i] * sum(z[k] * freedom[k, i] for k in range(3))
+            for i in range(3)
+        ]
+
+    first = row([far] * 3, [0] * 3, [s] * 3)  # sσ''(s) = 0: either factor may vanish
+    sums = [sum(a[k, i] for k in range(3)) for i in range(3)]
+    yield identity("the first row says σ'(s) Σ_k A_ki = 0", sp.Matrix(first), far * sp.Matrix(sums))
+    for j in range(3):
+        slopes = [p if k == j else q for k in range(3)]
+        bends = [turned if k == j else curvature for k in range(3)]
+        equations = row(slopes, bends, [t if k == j else 0 for k in range(3)])
+        expected = [
+            q * sums[i] + (p - q) * a[j, i] - (turned if i == j else curvature) * t * freedom[j, i] for i in range(3)
+        ]
+        yield identity(
+            f"row {j + 1}: σ'(0) Σ_k A_ki + v A_ji = t σ''(z_i) M_ji; three samples stand for all",
+            sp.Matrix(equations),
+            sp.Matrix(expected),
+        )
+    v, u = sp.symbols("v u")
+    pair = sp.Matrix([[-v * r_2 / r_1, -u], [-u, -v * r_1 / r_2]])
+    yield identity("the determinant of a pair", pair.det(), v**2 - u**2)
+    slope = sp.Function("f")
+    z, c, n = sp.symbols("z c n", positive=True)
+    for sign in (1, -1):
+        yield identity(
+            f"v = {'+' if sign > 0 else '-'}u for all t: f(t) = f(0) {'+' if sign > 0 else '-'} t f'(0) has a constant slope",
+            sp.diff(slope(z).subs(slope(z), c + sign * n * z), z, 2),
+            0,
+        )
+    yield identity("σ' = c z^n: zσ'' = nσ', so A_ii = n M_ii", sp.simplify(z * sp.diff(c * z**n, z)), n * c * z**n)
     yield identity(
-        "z s'(z) = c s(z) only for s = const z^c: then (s z^{-c})' = 0",
-        (z * sp.diff(function(z) * z**-c, z)).doit() * z**c,
-        z * sp.diff(function(z), z) - c * function(z),
-    )
-    one, two = sp.symbols("z_1 z_2")
-    second = sp.Function("q")
-    yield identity(
-        "σ''(z_i) z_k depends on both variables if σ'' is not constant: its mixed derivative is σ'''(z_i)",
-        sp.diff(second(one) * two, one, two),
-        sp.diff(second(one), one),
-    )
-    r, t = sp.symbols("r t", positive=True)
-    yield identity(
-        "scales of a monomial: r σ'(w·x) x is the same for (tx, t^{-p} r)",
-        sp.powsimp(t**-p * r * (t * z) ** (p - 1) * t * z),
-        r * z**p,
+        "scales of a monomial: r σ'(w·x) x is the same for (tx, t^{-p} r), p = n + 1",
+        sp.powsimp(sp.expand_power_base((c ** -(n + 1)) * (c * z) ** n * c, force=True)),
+        z**n,
     )
 
 
