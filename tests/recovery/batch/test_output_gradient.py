@@ -202,6 +202,15 @@ def test_more_samples_than_dimensions_with_everything_observed(activation):
     assert np.max(errors(found, points)) <= EXACT
 
 
+@pytest.mark.parametrize("activation", [Softplus(), ReLU()], ids=lambda activation: activation.type)
+def test_more_samples_than_dimensions_from_the_output_layer_alone(activation):
+    """Six samples in R³: their signs, 64 choices for the search, come from what is left once they are found without."""
+    observation, points, _ = observed(activation, 3, 6, 200, seed=28)
+    found = recovered(observation)
+    assert found.status == "consistent", found.reason
+    assert np.max(errors(found, points)) <= EXACT
+
+
 def test_the_span_of_the_hidden_gradient_saves_equations():
     """200 entries per sample and 30 neurons: 402 unknowns for the 30 numbers ∂L/∂a, but 6 in the row space of ∂L/∂W."""
     observation, points, _ = observed(Tanh(), 200, 2, 30, seed=10, pieces=("0/weight", "2/weight"))

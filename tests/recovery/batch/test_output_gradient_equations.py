@@ -30,7 +30,7 @@ from provable.measures import Measure
 from provable.networks import Parameters, activations, embed
 from provable.observations import Observation
 from provable.recovery.batch.chain import FullyConnected
-from provable.recovery.batch.output_gradient.equations import Equations
+from provable.recovery.batch.output_gradient.equations import Equations, Reflection
 from provable.recovery.batch.output_gradient.search import contributions, random_points, with_new_sample
 from provable.recovery.batch.output_gradient.signs_and_norms import scales, turned_around
 from provable.recovery.batch.output_gradient.variable_projection import descend, fit
@@ -112,22 +112,26 @@ def test_the_surplus_counts_equations_and_unknowns(system):
     equations, points, _ = system
     rows, columns = equations.design(points).shape
     assert equations.surplus(len(points)) == rows - columns - points.size
-    extended = dataclasses.replace(equations, free_constant=True)
-    assert extended.surplus(2) == equations.surplus(2) - equations.outputs
+    for free, unknowns in (("constant", equations.outputs), ("linear", equations.outputs * equations.dimension)):
+        extended = dataclasses.replace(equations, free=free)
+        assert extended.surplus(2) == equations.surplus(2) - unknowns
+        assert extended.design(points).shape == (rows, columns + unknowns)
 
 
 @pytest.mark.parametrize(
     ("activation", "expected"),
     [
-        (Tanh(), 0.0),
-        (Erf(), 0.0),
-        (Sigmoid(), 1.0),
-        (Polynomial((0.25, 1.0, 0.0, -2.0)), 0.5),
-        (Softplus(), None),
-        (ReLU(), None),
-        (GELU(), None),
+        (Tanh(), Reflection(odd=True, amount=0.0)),
+        (Erf(), Reflection(odd=True, amount=0.0)),
+        (Sigmoid(), Reflection(odd=True, amount=1.0)),
+        (Polynomial((0.25, 1.0, 0.0, -2.0)), Reflection(odd=True, amount=0.5)),
+        (Softplus(), Reflection(odd=False, amount=1.0)),
+        (ReLU(), Reflection(odd=False, amount=1.0)),
+        (GELU(), Reflection(odd=False, amount=1.0)),
+        (SiLU(), Reflection(odd=False, amount=1.0)),
+        (LeakyReLU(0.25), Reflection(odd=False, amount=1.25)),
+        (Polynomial((1.0, -3.0, 1.0, 0.0, 2.0)), Reflection(odd=False, amount=-6.0)),
         (ELU(), None),
-        (LeakyReLU(), None),
         (Polynomial((0.0, 0.0, 1.0, 1.0)), None),
     ],
 )
@@ -135,14 +139,40 @@ def test_reflections_hold_for_the_functions_themselves(activation, expected):
     weight = np.ones((3, 2))
     equations = Equations(weight, None, activation, np.ones((1, 3)), np.ones((1, 3)), None, None, None)
     assert equations.reflection == expected
-    z = np.linspace(-3, 3, 41)
-    sums = activations.value(activation, z) + activations.value(activation, -z)
-    if expected is None:
-        assert np.ptp(sums) > 0.1
-    else:
-        # One rounding of each value, which are at most 60.
-        np.testing.assert_allclose(sums, expected, atol=4 * 60 * EPSILON)
     assert dataclasses.replace(equations, bias=np.ones(3)).reflection is None
+    z = np.linspace(-3, 3, 41)
+    here, there = activations.value(activation, z), activations.value(activation, -z)
+    if expected is None:
+        assert np.ptp(here + there) > 0.1
+        assert np.ptp((here - there)[z != 0] / z[z != 0]) > 0.1
+        return
+    wanted = expected.amount - here if expected.odd else here - expected.amount * z
+    # A few roundings of values, which are at most 200.
+    np.testing.assert_allclose(there, wanted, atol=8 * 200 * EPSILON)
+
+
+@given(
+    st.sampled_from([Sigmoid(), Softplus(), ReLU(), GELU(), Polynomial((0.25, 1.0, 0.0, -2.0))]),
+    st.integers(1, 2),
+    st.integers(0, 2**32),
+)
+def test_with_the_free_unknown_signs_do_not_matter(activation, outputs, seed):
+    """All 2ⁿ choices of signs explain the gradient of A equally well, and that of W where it can."""
+    rng = np.random.default_rng(seed)
+    weight, head = rng.standard_normal((25, 3)), rng.standard_normal((outputs, 25))
+    points = rng.standard_normal((2, 3))
+    equations = Equations(weight, None, activation, head, head, None, weight, None)
+    reflection = equations.reflection
+    free = dataclasses.replace(equations, free=reflection.free)
+    coefficients = rng.standard_normal((2, outputs))
+    truth = np.concatenate([coefficients.reshape(-1), np.zeros(free.constants)])
+    image = free.design(points) @ truth
+    for signs in itertools.product([1.0, -1.0], repeat=2):
+        design = free.design(np.array(signs)[:, None] * points)
+        misfit = image - design @ np.linalg.lstsq(design, image, rcond=None)[0]
+        # κ of the design enters the projection; the columns are independent but not well-conditioned.
+        condition = np.linalg.cond(design / np.linalg.norm(design, axis=0))
+        assert np.linalg.norm(misfit) <= 30 * 10 * EPSILON * condition * np.linalg.norm(image)
 
 
 @given(systems(), st.integers(0, 2**32))
@@ -219,27 +249,16 @@ def test_a_descent_never_goes_up_and_ends_at_a_nearby_solution(seed, activation)
         assert found.relative <= 64 * EPSILON * 3
 
 
-@given(
-    st.integers(1, 8),
-    st.integers(1, 3),
-    st.sampled_from([0.0, 1.0, -0.5]),
-    st.integers(0, 2**32),
-)
-def test_signs_are_those_of_a_search_by_hand(count, outputs, reflection, seed):
-    """Turn some samples around by hand and let their coefficients, the constant and the bias gradient tell which."""
+@given(st.integers(1, 8), st.integers(1, 9), st.integers(0, 2**32))
+def test_signs_are_those_that_add_up(count, size, seed):
     rng = np.random.default_rng(seed)
-    truth = rng.standard_normal((count, outputs))
-    turned = rng.choice([-1.0, 1.0], size=count)
-    found = turned[:, None] * truth
-    # With c' = -c for the turned, the gradient lacks k Σ c over them, which is -k Σ c'.
-    constants = reflection * truth[turned < 0].sum(axis=0) if reflection else np.zeros(0)
-    signs = turned_around(found, constants, reflection, truth.sum(axis=0))
-    sums = [np.array(choice) @ truth for choice in itertools.product([0.0, 1.0], repeat=count)]
-    gaps = sorted(float(np.linalg.norm(one - other)) for one, other in itertools.combinations(sums, 2))
-    if gaps[0] > 1e-6:  # nothing else adds up
-        np.testing.assert_array_equal(signs, turned)
-    if not reflection:
-        np.testing.assert_array_equal(turned_around(found, np.zeros(0), 0.0, None), np.ones(count))
+    changes = rng.standard_normal((count, size))
+    turned = rng.choice([0.0, 1.0], size=count)
+    signs = turned_around(changes, turned @ changes)
+    sums = [np.array(choice) @ changes for choice in itertools.product([0.0, 1.0], repeat=count)]
+    gap = min(float(np.linalg.norm(one - other)) for one, other in itertools.combinations(sums, 2))
+    if gap > 1e-6:  # no other choice adds up as well
+        np.testing.assert_array_equal(signs, 1 - 2 * turned)
 
 
 @given(st.integers(1, 6), st.integers(1, 3), st.integers(0, 2**32))

@@ -21,11 +21,34 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from provable.architectures import Activation, LeakyReLU, Polynomial, ReLU, Sigmoid
+from provable.architectures import GELU, Activation, LeakyReLU, Polynomial, ReLU, Sigmoid, SiLU, Softplus
 from provable.networks import activations
 from provable.recovery.batch.chain import FullyConnected, is_odd, numerical_rank
 
 Float = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reflection:
+    """What turning a sample around does to an activation.
+
+    Parameters
+    ----------
+    odd : bool
+        If true, σ(-z) = k - σ(z); otherwise σ(-z) = σ(z) - k z.
+    amount : float
+        k.
+    """
+
+    odd: bool
+    amount: float
+
+    @property
+    def free(self) -> str:
+        """The unknown of `Equations.free` that takes up the difference."""
+        if self.amount == 0:
+            return "nothing"
+        return "constant" if self.odd else "linear"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,9 +71,9 @@ class Equations:
         Whether samples are sought on the unit sphere: they are known to have norm 1, or their norm is open.
     norm_open : bool
         Whether (t x, c / t) has the same image as (x, c) for t > 0, but for the gradient of b₂.
-    free_constant : bool
-        Whether an unknown constant per output is added to the gradient of A. It makes a sample and its negative
-        indistinguishable where σ(z) - σ(0) is odd.
+    free : {"nothing", "constant", "linear"}
+        What is added to the equations as an unknown, for each output, so that a sample and its negative are the same to them:
+        a constant in the gradient of A, or the gradients that a linear function in place of σ would have. See `Reflection`.
     """
 
     weight: Float
@@ -63,7 +86,7 @@ class Equations:
     hidden_bias: Float | None
     unit_norm: bool = False
     norm_open: bool = False
-    free_constant: bool = False
+    free: str = "nothing"
 
     @classmethod
     def of(cls, network: FullyConnected, unit_norm: bool) -> Equations:
@@ -115,7 +138,7 @@ class Equations:
     @property
     def constants(self) -> int:
         """Number of unknowns beside samples and coefficients."""
-        return self.outputs if self.free_constant else 0
+        return {"nothing": 0, "constant": self.outputs, "linear": self.outputs * self.dimension}[self.free]
 
     @property
     def is_piecewise_linear(self) -> bool:
@@ -123,15 +146,23 @@ class Equations:
         return isinstance(self.activation, ReLU | LeakyReLU)
 
     @property
-    def reflection(self) -> float | None:
-        """The constant k with σ(-z) = k - σ(z) for all z, None if there is none or b makes it useless."""
+    def reflection(self) -> Reflection | None:
+        """What a sample's sign does, None if nothing simple or if the hidden layer has a bias."""
+        activation = self.activation
         if self.bias is not None:
             return None
-        if isinstance(self.activation, Sigmoid):
-            return 1.0
-        if isinstance(self.activation, Polynomial) and not any(self.activation.coefficients[2::2]):
-            return 2 * (self.activation.coefficients or (0.0,))[0]
-        return 0.0 if is_odd(self.activation) else None
+        if isinstance(activation, Softplus | GELU | SiLU | ReLU):
+            return Reflection(odd=False, amount=1.0)
+        if isinstance(activation, LeakyReLU):
+            return Reflection(odd=False, amount=1.0 + activation.negative_slope)
+        if isinstance(activation, Sigmoid):
+            return Reflection(odd=True, amount=1.0)
+        if isinstance(activation, Polynomial):
+            constant, slope = (*activation.coefficients, 0.0, 0.0)[:2]
+            if not any(activation.coefficients[2::2]):
+                return Reflection(odd=True, amount=2 * constant)
+            return Reflection(odd=False, amount=2 * slope) if not any(activation.coefficients[3::2]) else None
+        return Reflection(odd=True, amount=0.0) if is_odd(activation) else None
 
     @property
     def is_even(self) -> bool:
@@ -213,8 +244,11 @@ class Equations:
             block = np.zeros((outputs, len(values), count * outputs + self.constants))
             for output in range(outputs):
                 block[output, :, output : count * outputs : outputs] = features
-                if self.free_constant:
+                if self.free == "constant":
                     block[output, :, count * outputs + output] = 1.0
+                elif self.free == "linear":
+                    start = count * outputs + output * self.dimension
+                    block[output, :, start : start + self.dimension] = self.weight
             blocks.append(scales[0] * block.reshape(outputs * len(values), -1))
         if self.output_bias is not None:
             eyes = np.concatenate([np.tile(np.eye(outputs), (1, count)), np.zeros((outputs, self.constants))], axis=1)
@@ -227,6 +261,8 @@ class Equations:
                 block = sensitivities[:, None] * inputs[None, :, :, None]
                 padded = np.zeros((piece.size, count * outputs + self.constants))
                 padded[:, : count * outputs] = scale * block.reshape(piece.size, -1)
+                if self.free == "linear" and factor:
+                    padded[:, count * outputs :] = scale * np.kron(self.head.T, np.eye(self.dimension))
                 blocks.append(padded)
         return np.concatenate(blocks)
 

@@ -28,7 +28,7 @@ from provable.observations import Observation
 from provable.recovery.acceptance import nothing_found
 from provable.recovery.batch.chain import FullyConnected, numerical_rank, reason_against
 from provable.recovery.batch.judgement import judge
-from provable.recovery.batch.output_gradient.equations import Equations
+from provable.recovery.batch.output_gradient.equations import Equations, Reflection
 from provable.recovery.batch.output_gradient.search import LONGEST_DESCENT, search, with_new_sample
 from provable.recovery.batch.output_gradient.signs_and_norms import MOST_SAMPLES, scales, turned_around
 from provable.recovery.batch.output_gradient.variable_projection import Fit, descend, fit
@@ -94,7 +94,7 @@ def supports(observation: Observation) -> str | None:
         return f"layer {first.index} (linear) is followed by an affine function, so only Σ c x of a batch is in its gradient"
     if last.weight_gradient is None and first.weight_gradient is None:
         return f"the gradients of {first.index}/weight and {last.index}/weight were not observed; one of them is needed"
-    equations = Equations.of(_reduced(observation, network)[0], bool(observation.unit_norm))
+    equations = _goal(Equations.of(_reduced(observation, network)[0], bool(observation.unit_norm)))
     count = _known_size(observation) or 1
     if equations.surplus(count) <= 0:
         unknowns = equations.size - equations.surplus(count)
@@ -149,18 +149,19 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     whole = FullyConnected.of(observation)
     network, basis = _reduced(observation, whole)
     equations = Equations.of(network, bool(observation.unit_norm))
+    goal = _goal(equations)
     known = _known_size(observation)
     rank = 1 if whole.first.weight_gradient is None else max(1, numerical_rank(whole.first.weight_gradient))
     sizes = range(min(rank, LARGEST_BATCH), LARGEST_BATCH + 1) if known is None else (known,)
     solution, best = None, None
     for count in sizes:
-        if equations.surplus(count) <= 0:
+        if goal.surplus(count) <= 0:
             break
         most = MOST_STEPS if known is not None else STEPS_PER_SAMPLE * count
-        for attempt in _attempts(equations, count):
+        for attempt in _attempts(goal, count):
             found = _searched(attempt, count, rng, most=most, unit=precision(observation), start=best)
             if found.relative <= _tolerance(attempt, count, precision(observation)):
-                solution = _finished(attempt, equations, found, precision(observation))
+                solution = _finished(attempt, goal, found, precision(observation))
             best = found if math.isfinite(found.cost) else None
             if solution is not None:
                 break
@@ -187,6 +188,11 @@ def _reduced(observation: Observation, network: FullyConnected) -> tuple[FullyCo
     return in_coordinates(network, basis), basis
 
 
+def _goal(equations: Equations) -> Equations:
+    """The equations to be solved: a norm that is open is fixed first, and set by the gradient of the output bias later."""
+    return dataclasses.replace(equations, output_bias=None) if equations.norm_open else equations
+
+
 def _known_size(observation: Observation) -> int | None:
     if observation.batch_size is None and observation.labels is not None:
         return len(observation.labels)
@@ -195,14 +201,18 @@ def _known_size(observation: Observation) -> int | None:
 
 def _attempts(equations: Equations, count: int) -> Iterator[Equations]:
     """The equations in the forms in which they are tried."""
-    full = dataclasses.replace(equations, output_bias=None) if equations.norm_open else equations
-    equations = full
+    full = equations
     if equations.is_piecewise_linear and equations.output_weight is not None:
         outer = dataclasses.replace(equations, hidden_weight=None, hidden_bias=None)
         full = outer if outer.surplus(count) > 0 else equations
-    if (reflection := full.reflection) is not None and count <= MOST_SAMPLES and full.output_weight is not None:
-        signless = dataclasses.replace(full, output_bias=None, free_constant=reflection != 0)
-        if signless.surplus(count) > 0 and (signless.free_constant or full.output_bias is not None):
+    if (reflection := full.reflection) is not None and full.output_weight is not None:
+        output_bias = None if reflection.odd else full.output_bias
+        signless = dataclasses.replace(full, output_bias=output_bias, free=reflection.free)
+        resolvable = count <= (MOST_SAMPLES if reflection.odd else max(MOST_SAMPLES, full.dimension))
+        changed = reflection.amount != 0 or (reflection.odd and full.output_bias is not None)
+        # A linear function takes d equations; where these are scarce the search does better with all of them.
+        enough = signless.size // 3 if signless.free == "linear" else 0
+        if resolvable and changed and signless.surplus(count) > enough:
             yield signless
     yield full
 
@@ -225,30 +235,41 @@ def _searched(
     )
 
 
-def _finished(attempt: Equations, equations: Equations, found: Fit, unit: float) -> _Solution | None:
-    """Drop invisible samples, choose the signs and solve the equations as they are; None if that does not succeed."""
+def _finished(attempt: Equations, goal: Equations, found: Fit, unit: float) -> _Solution | None:
+    """Drop invisible samples, choose signs and solve all equations; None if that does not succeed."""
     tolerance = _tolerance(attempt, len(found.points), unit)
-    complete = dataclasses.replace(attempt, hidden_weight=equations.hidden_weight, hidden_bias=equations.hidden_bias)
-    if complete.size != attempt.size:
-        refit = fit(complete, complete.observed(), found.points)
-        found, _ = descend(complete, complete.observed(), refit, most=LONGEST_DESCENT, tolerance=tolerance)
+    found, seen = without_invisible(attempt, attempt.observed(), found, precision=unit, tolerance=tolerance)
+    if attempt.free == goal.free and attempt.size == goal.size:
+        return _Solution(goal, found, seen)
+    points = found.points
+    reflection = attempt.reflection
+    if reflection is not None and (attempt.free != goal.free or attempt.output_bias is not goal.output_bias):
+        points = _signs(found, reflection, goal)[:, None] * points
+    outer = dataclasses.replace(goal, hidden_weight=attempt.hidden_weight, hidden_bias=attempt.hidden_bias)
+    for equations in (outer, goal):
+        observed = equations.observed()
+        found, _ = descend(
+            equations, observed, fit(equations, observed, points), most=LONGEST_DESCENT, tolerance=tolerance
+        )
         if not found.relative <= tolerance:
             return None
-        attempt = complete
-    found, seen = without_invisible(attempt, attempt.observed(), found, precision=unit, tolerance=tolerance)
-    reflection = attempt.reflection
-    restored = dataclasses.replace(attempt, output_bias=equations.output_bias, free_constant=False)
-    if reflection is None or attempt.surplus(0) == restored.surplus(0):
-        return _Solution(attempt, found, seen)
-    signs = turned_around(found.coefficients, found.constants, reflection, restored.output_bias)
-    observed = restored.observed()
-    turned, _ = descend(
-        restored, observed, fit(restored, observed, signs[:, None] * found.points), most=50, tolerance=tolerance
-    )
-    if not turned.relative <= tolerance:
-        return None
-    turned, seen = without_invisible(restored, observed, turned, precision=unit, tolerance=tolerance)
-    return _Solution(restored, turned, seen)
+        points = found.points
+    found, seen = without_invisible(goal, goal.observed(), found, precision=unit, tolerance=tolerance)
+    return _Solution(goal, found, seen)
+
+
+def _signs(found: Fit, reflection: Reflection, goal: Equations) -> Float:
+    coefficients = found.coefficients
+    if not reflection.odd:
+        changes = coefficients[:, :, None] * found.points[:, None, :]
+        return turned_around(reflection.amount * changes.reshape(len(changes), -1), -found.constants)
+    changes, wanted = np.zeros((len(coefficients), 0)), np.zeros(0)
+    if reflection.amount:
+        changes, wanted = reflection.amount * coefficients, -found.constants
+    if goal.output_bias is not None:
+        changes = np.column_stack([changes, coefficients])
+        wanted = np.concatenate([wanted, (coefficients.sum(axis=0) - goal.output_bias) / 2])
+    return turned_around(changes, wanted)
 
 
 def _unsolved(

@@ -2,9 +2,11 @@ r"""Signs and norms of samples where next to nothing of the gradient depends on 
 
 **Signs.** If :math:`\sigma(-z) = k - \sigma(z)` and there is no hidden bias, then
 :math:`c\,\sigma(w \cdot x) = k c + (-c)\,\sigma(w \cdot (-x))`: turning samples F around, with their coefficients, changes
-the gradient of the output weight by the constant :math:`k \sum_F c_i` only, and descents end in wrong signs. With a constant
-κ among the unknowns the signs drop out of the search, and afterwards they are those with :math:`k \sum_F c_i = -\kappa`, and
-with :math:`\sum_i c_i - 2 \sum_F c_i` the gradient of the output bias if that was observed.
+the gradient of the output weight by the constant :math:`k \sum_F c_i` only. If :math:`\sigma(-z) = \sigma(z) - k z`, turning
+around without the coefficients changes it by the linear :math:`k W \sum_F c_i x_i`. Descents end in wrong signs, therefore.
+With a constant or a linear function θ among the unknowns the signs drop out of the search, and afterwards they are those
+with :math:`k \sum_F c_i = -\theta` or :math:`k \sum_F c_i x_i^T = -\theta`, and in the first case with
+:math:`\sum_i c_i - 2 \sum_F c_i` the gradient of the output bias if that was observed.
 
 **Norms.** If σ is positively homogeneous and there is no hidden bias, (t x, c / t) has the image of (x, c) for t > 0, except
 in the gradient of the output bias, :math:`\sum_i c_i`: p equations for n norms.
@@ -16,49 +18,43 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
+from provable.recovery.batch.chain import numerical_rank
+
 Float = NDArray[np.float64]
 
 MOST_SAMPLES = 18
-"""All 2ⁿ choices of signs are compared up to this n."""
+"""All 2ⁿ choices of signs are compared up to this n where the changes are dependent."""
 
 _SMALLEST_SCALE = 2.0**-10
 
 
-def turned_around(coefficients: Float, constants: Float, reflection: float, bias_gradient: Float | None) -> Float:
+def turned_around(changes: Float, wanted: Float) -> Float:
     """Find the samples that have to be turned around.
 
     Parameters
     ----------
-    coefficients : array of shape (n, p)
-        Coefficients under the signs found, n at most `MOST_SAMPLES`.
-    constants : array of shape (p,) or (0,)
-        κ; empty if k = 0.
-    reflection : float
-        k.
-    bias_gradient : array of shape (p,) or None
-        The gradient of the output bias.
+    changes : array of shape (n, q)
+        What turning each sample around changes; n is at most `MOST_SAMPLES` unless they are independent.
+    wanted : array of shape (q,)
+        What has to be changed in all.
 
     Returns
     -------
     array of shape (n,)
-        -1 for those to be turned around, 1 for the others: the choice that fits best; all 1 if nothing depends on it.
+        -1 for those to be turned around, 1 for the others: the choice whose changes add up best.
     """
-    wanted, factors = [], []
-    if len(constants):
-        wanted.append(-constants)
-        factors.append(reflection)
-    if bias_gradient is not None:
-        wanted.append((coefficients.sum(axis=0) - bias_gradient) / 2)
-        factors.append(1.0)
-    if not wanted:
-        return np.ones(len(coefficients))
-    sums = np.zeros((1, coefficients.shape[1]))
-    for row in coefficients:  # subset s of the first i samples is row s, sample i its highest bit
+    count = len(changes)
+    if numerical_rank(changes) == count:
+        weights = np.linalg.lstsq(changes.T, wanted, rcond=None)[0]
+        return np.where(weights > 0.5, -1.0, 1.0)
+    # Coordinates in the span of the changes; what of the wanted is outside is the same for all choices.
+    basis = np.linalg.svd(changes, full_matrices=False)[2]
+    rows, target = changes @ basis.T, basis @ wanted
+    sums = np.zeros((1, len(target)))
+    for row in rows:  # subset s of the first i samples is row s, sample i its highest bit
         sums = np.concatenate([sums, sums + row])
-    misfit = sum(np.sum((factor * sums - target) ** 2, axis=1) for factor, target in zip(factors, wanted, strict=True))
-    chosen = int(np.argmin(misfit))
-    bits = (chosen >> np.arange(len(coefficients))) & 1
-    return np.where(bits == 1, -1.0, 1.0)
+    chosen = int(np.argmin(np.sum((sums - target) ** 2, axis=1)))
+    return np.where((chosen >> np.arange(count)) & 1 == 1, -1.0, 1.0)
 
 
 def scales(coefficients: Float, bias_gradient: Float) -> Float:

@@ -46,8 +46,8 @@ class Fit:
         Samples.
     coefficients : array of shape (n, p)
         Best coefficients.
-    constants : array of shape (p,) or (0,)
-        Best constants; see `Equations.free_constant`.
+    constants : array of shape (constants,)
+        Best values of `Equations.free`; those of one output are neighbours.
     orthogonal, triangular : array
         The factors of the design matrix.
     misfit : array of shape (rows,)
