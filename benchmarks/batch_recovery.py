@@ -34,7 +34,7 @@ from provable.tensors import (
 from provable.tensors.decomposition import alternating_least_squares
 
 DIMENSION, SAMPLES, SEEDS = 50, 5, 5
-WIDTHS = (20, 40, 80, 400, 2000, 10000, 50000, 200000)
+WIDTHS = (20, 40, 80, 400, 2000, 10000, 40000, 160000)
 LARGEST_ERRORS = (0.5, 0.2, 0.1, 0.05, 0.02)
 
 
@@ -76,10 +76,10 @@ def error(points: np.ndarray, truth: np.ndarray) -> float:
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    """A result and the seconds it took."""
-    start = time.perf_counter()
+    """A result and the seconds of processor time it took: with one thread they do not depend on what else is running."""
+    start = time.process_time()
     result = function()
-    return result, time.perf_counter() - start
+    return result, time.process_time() - start
 
 
 def against_the_paper(widths: tuple[int, ...]) -> None:

@@ -136,6 +136,32 @@ def test_error_falls_as_the_root_of_the_width(activation, which):
     assert 1.6 < mean[small] / mean[16 * small] < 10
 
 
+@given(exponent=st.integers(-900, 900), seed=st.integers(0, 1000))
+def test_scale_of_the_gradient_is_that_of_the_residuals(exponent, seed):
+    points, residuals = batch(2, 1, seed)
+    gradient = observed(design(2, 5), CUBIC, points, residuals)
+    scaled = dataclasses.replace(gradient, first_layer_gradient=np.ldexp(gradient.first_layer_gradient, exponent))
+    options = Options(observed=FIRST)
+    one, other = (algorithm_1(entry, 1, options=options, rng=0) for entry in (gradient, scaled))
+    np.testing.assert_array_equal(other.points, one.points)  # powers of two round nothing
+    np.testing.assert_array_equal(other.residuals, np.ldexp(one.residuals, exponent))
+
+
+def test_batches_that_are_no_batch():
+    """A zero gradient, and two samples at one point whose residuals cancel or add up."""
+    gradient = observed(design(2, 5), CUBIC, *batch(2, 2, 0))
+    nothing = dataclasses.replace(gradient, first_layer_gradient=np.zeros((36, 2)))
+    with pytest.raises(UnsupportedError, match="every entry of the gradient is zero"):
+        algorithm_1(nothing, 2, options=Options(observed=FIRST))
+    twice = np.eye(3)[[0, 0]]
+    cancelled = observed(design(3, 5), CUBIC, twice, np.array([1.0, -1.0]))
+    with pytest.raises(UnsupportedError, match=r"zero|singular"):
+        algorithm_1(cancelled, 2, options=Options(observed=FIRST))
+    added = algorithm_1(observed(design(3, 5), CUBIC, twice, np.array([1.0, 0.5])), 1, options=Options(observed=FIRST))
+    np.testing.assert_allclose(added.points, [[1.0, 0.0, 0.0]], atol=1e-10)
+    np.testing.assert_allclose(added.residuals, [1.5], rtol=1e-10)
+
+
 def test_more_dimensions_cost_their_root():
     """The span is what costs: with as many neurons, an error that grows with d."""
     errors = []

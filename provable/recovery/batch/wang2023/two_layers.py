@@ -27,6 +27,7 @@ from provable.arithmetic import Float
 from provable.errors import InputError, UnsupportedError
 from provable.networks.activations import value
 from provable.networks.hermite_coefficients import hermite_coefficient
+from provable.recovery.acceptance import power_of_two
 from provable.recovery.batch.wang2023.errata import Erratum, Options
 from provable.recovery.batch.wang2023.moments import Moments, weights_of_powers
 from provable.recovery.batch.wang2023.subspace import leading_subspace
@@ -205,7 +206,8 @@ def algorithm_1(
     InputError
         If B is not between 1 and d, or a is not a vector of d finite numbers that is not zero.
     UnsupportedError
-        If moments of order 2 and 3, or of 3 and 4, carry nothing of the activation, or the gradient is not there.
+        If moments of order 2 and 3, of 3 and 4 or of 1 and 3 carry nothing of the activation, the gradient is zero or not
+        there, or the tensor has fewer than B independent terms.
     """
     chosen = options or Options()
     dimension = gradient.weights.shape[1]
@@ -224,6 +226,10 @@ def algorithm_1(
     if not (coefficients[1] or coefficients[3]):
         raise UnsupportedError(f"{name}: moments of order 1 and 3 vanish, so x and -x have the same gradient")
     moments = gradient.moments(chosen.observed)
+    if not np.any(moments.values):
+        raise UnsupportedError("every entry of the gradient is zero, so no sample is visible")
+    power = power_of_two(moments.values)  # keeps squares of very small and very large gradients finite
+    moments = Moments(moments.weights, np.ldexp(moments.values, -power))
     first = moments.first()
     along = _direction(first, chosen, direction, generator)
     span_order, order = (2 if coefficients[2] else 3), (3 if coefficients[3] else 4)
@@ -243,7 +249,7 @@ def algorithm_1(
     vectors, known = _signed(
         _directions(tensor, chosen, generator), moments, basis, first, coefficients, chosen, generator
     )
-    weights = weights_of_powers(tensor, vectors)
+    weights = np.ldexp(weights_of_powers(tensor, vectors), power)
     points = gradient.norm * (basis @ vectors).T
     residuals = weights / coefficients[order]
     if contracted and not chosen.printed(Erratum.CONTRACTED_WEIGHT):
