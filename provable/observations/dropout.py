@@ -147,7 +147,8 @@ def surviving(
     Returns
     -------
     Observation
-        An ordinary gradient for the smaller architecture, whose outgoing weights contain the factor.
+        An ordinary gradient for the smaller architecture, whose outgoing weights contain the factor 1 / (1 - p). Their
+        gradient is divided by it, and noise on that piece with it.
 
     Raises
     ------
