@@ -124,31 +124,22 @@ class OneHiddenLayer:
         mixed = matrix[: n * d, n * d :].reshape(n, d, n, outputs)
         coefficient = matrix[n * d :, n * d :].reshape(n, outputs, n, outputs)
         hidden = self.hidden
+        first_layer = bool(np.any(w_hidden) or np.any(w_bias))
         for i in range(n):
+            slopes = coefficients[i][:, None] * values.first[i] * w_outer
             for k in range(n):
-                # Σ_p Ω_jp x_ip x_kp + Ω_j of the bias, for every unit j: all rows of ∂W, ∂b that share σ factors
-                shared = w_hidden @ (points[i] * points[k]) + w_bias
-                bent = values.back[i] * values.second[i]
-                straight = values.back[i] * values.first[i]
-                seen = self.outer * values.first[k]
-                if k >= i:
-                    bent_k, straight_k = values.back[k] * values.second[k], values.back[k] * values.first[k]
-                    outer = (coefficients[i] * coefficients[k]) @ w_outer * values.first[i] * values.first[k]
-                    block = (hidden.T * (outer + bent * bent_k * shared)) @ hidden
-                    block += (hidden.T * (bent * straight_k)) @ w_hidden * points[i]
-                    block += ((hidden.T * (straight * bent_k)) @ w_hidden * points[k]).T
-                    block[np.diag_indices(d)] += (straight * straight_k) @ w_hidden
-                    blocks[i, :, k] = block
-                    blocks[k, :, i] = block.T
-                    both = (self.outer * values.first[i] * shared) @ seen.T
-                    both[np.diag_indices(outputs)] += w_outer @ (values.value[i] * values.value[k]) + w_last
-                    coefficient[i, :, k] = both
-                    coefficient[k, :, i] = both.T
-                # ∂/∂x_i against ∂/∂c_k
-                direct = coefficients[i][:, None] * values.first[i] * values.value[k] * w_outer
-                block = hidden.T @ (direct + bent * shared * seen).T
-                block += points[k][:, None] * (w_hidden.T @ (straight * seen).T)
-                mixed[i, :, k] = block
+                mixed[i, :, k] = hidden.T @ (slopes * values.value[k]).T
+                if k < i:
+                    continue
+                factors = (coefficients[k] @ slopes) * values.first[k]
+                blocks[i, :, k] = (hidden.T * factors) @ hidden
+                coefficient[i, :, k] = np.diag(w_outer @ (values.value[i] * values.value[k]) + w_last)
+        if first_layer:
+            self._add_first_layer(values, points, w_hidden, w_bias, (blocks, mixed, coefficient))
+        for i in range(n):
+            for k in range(i):
+                blocks[i, :, k] = blocks[k, :, i].T
+                coefficient[i, :, k] = coefficient[k, :, i].T
         matrix[n * d :, : n * d] = matrix[: n * d, n * d :].T
         inner = points @ f_hidden.T + f_bias  # (n, m): F paired with (x_i, 1) for every unit
         pulled = values.first * (coefficients @ f_outer) + values.back * values.second * inner
@@ -156,6 +147,30 @@ class OneHiddenLayer:
         by_coefficients = values.value @ f_outer.T + f_last + (values.first * inner) @ self.outer.T
         matrix = (matrix + matrix.T) / 2  # products of one matrix with itself are symmetric up to rounding only
         return matrix, np.concatenate([by_points.reshape(-1), by_coefficients.reshape(-1)])
+
+    def _add_first_layer(
+        self, values: _Values, points: Float, w_hidden: Float, w_bias: Float, parts: tuple[Float, Float, Float]
+    ) -> None:
+        """Add the gradient of the first layer to the blocks i <= k of points and of coefficients, and to all mixed ones."""
+        blocks, mixed, coefficient = parts
+        n, d = points.shape
+        hidden = self.hidden
+        bent, straight = values.back * values.second, values.back * values.first
+        for i in range(n):
+            for k in range(n):
+                # Σ_p Ω_jp x_ip x_kp + Ω_j of the bias, for every unit j: all rows of ∂W, ∂b that share σ factors
+                shared = w_hidden @ (points[i] * points[k]) + w_bias
+                seen = self.outer * values.first[k]
+                mixed[i, :, k] += hidden.T @ (bent[i] * shared * seen).T
+                mixed[i, :, k] += points[k][:, None] * (w_hidden.T @ (straight[i] * seen).T)
+                if k < i:
+                    continue
+                block = (hidden.T * (bent[i] * bent[k] * shared)) @ hidden
+                block += (hidden.T * (bent[i] * straight[k])) @ w_hidden * points[i]
+                block += ((hidden.T * (straight[i] * bent[k])) @ w_hidden * points[k]).T
+                block[np.diag_indices(d)] += (straight[i] * straight[k]) @ w_hidden
+                blocks[i, :, k] += block
+                coefficient[i, :, k] += (self.outer * values.first[i] * shared) @ seen.T
 
     @property
     def _shapes(self) -> tuple[tuple[int, ...], ...]:
