@@ -154,6 +154,8 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     space = ColumnSpace.of(first.gradient, batch_size=observation.batch_size, precision=precision(observation))
     if not space.dimension:
         return nothing_found(observation, NAME, f"no sample is visible in layer {first.index}: its gradient is zero")
+    if (reason := too_many(observation, space.dimension)) is not None:
+        return nothing_found(observation, NAME, reason)
     slope, weights = slope_of(first.activation), _output_weights(observation, chain)
     try:
         found = two_valued_vectors(space.basis, weights, slope, error=space.error)
@@ -242,6 +244,29 @@ def scale_is_open(observation: Observation) -> bool:
         Whether the inputs are found up to positive factors.
     """
     return FullyConnected.of(observation).first.bias is None and not observation.unit_norm
+
+
+def too_many(observation: Observation, rank: int) -> str | None:
+    """Tell whether more samples are in a gradient than the observation says.
+
+    Parameters
+    ----------
+    observation : Observation
+        Says the number of samples, or not.
+    rank : int
+        Numerical rank of the first layer's gradient.
+
+    Returns
+    -------
+    str or None
+        None if not, otherwise what that can mean.
+    """
+    if observation.batch_size is None or rank <= observation.batch_size:
+        return None
+    return (
+        f"the batch has {observation.batch_size} samples and the gradient of its first layer has numerical rank {rank}, so "
+        "errors above rounding are in it"
+    )
 
 
 def not_whole(observation: Observation, recovery: Recovery) -> Recovery:
