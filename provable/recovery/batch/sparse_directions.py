@@ -144,12 +144,13 @@ class SparseSearch:
             What was found, coordinates of norm 1, polished.
         """
         dimension = self.rows.shape[1]
-        start = rng.standard_normal(dimension)
+        start = rng.standard_normal((dimension,))
         if found:
             complement = np.linalg.svd(np.array(found))[2][len(found) :].T
-            projected = np.asarray(complement.T @ start, dtype=np.float64)
+            projected = np.asarray(complement.T @ start)
             inside = _reweighted(self.rows @ complement, projected, smoothing=0.3, until=0.03, steps=25)
-            direction = _reweighted(self.rows, complement @ inside, smoothing=0.1, until=1e-9, steps=50)
+            lifted = np.asarray(complement @ inside)
+            direction = _reweighted(self.rows, lifted, smoothing=0.1, until=1e-9, steps=50)
         else:
             direction = _reweighted(self.rows, start, smoothing=0.3, until=1e-9, steps=50)
         return self.polished(direction, fewest, rng)

@@ -6,8 +6,9 @@ by sampling rows (Dimitrov et al. 2024, SPEAR) where few draws are expected, oth
 (`provable.recovery.batch.sparse_directions`), until as many independent ones as the rank are found whose samples are active
 just where the directions are not zero: the score λ = 1. A limit on zeros alone does not exclude combinations of columns.
 
-Nothing is assumed about the layers behind, or the number of outputs. Leaky ReLUs leave no zeros. Samples of equal activation
-patterns have equal zeros, and the method fails on a batch with two of them.
+Nothing is assumed about the layers behind, or the number of outputs. Leaky ReLUs leave no zeros. Zeros do not
+tell a sample from one that is active in some of its neurons only (or in the same), and the method fails on a batch with two
+such samples, which are not rare among a few neurons.
 """
 
 from __future__ import annotations
