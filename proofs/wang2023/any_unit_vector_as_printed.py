@@ -1,7 +1,7 @@
 r"""Erratum: a contraction of the third moment with "any unit vector" need not span the batch, nor keep the weights' size.
 
 For odd activations, where the second moment vanishes, Remark 3 as printed estimates the span of the batch from the third
-moment contracted with a unit vector a, "any unit vector", and keeps the weights r_i Eσ''' in the bounds (Remark 4 does the
+moment contracted with a unit vector a, whichever it is, and keeps the weights r_i Eσ''' in the bounds (Remark 4 does the
 same with the fourth moment for ReLU). The contraction is Σ_i r_i Eσ''' (a·x_i) x_i x_iᵀ: a sample that is orthogonal to a
 has no part in it, and a random a takes a factor of the size 1/√d from every weight.
 
