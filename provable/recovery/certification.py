@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
+from provable.arithmetic import EPSILON
+from provable.errors import InputError
+from provable.networks import embed
 from provable.observations import Observation
+from provable.recovery.acceptance import relative_misfit, rounding_tolerance
+from provable.recovery.batch.precision import UNITS, number_format
 from provable.recovery.result import Recovery
+
+LARGEST_CONDITION = 1e4
+"""κ beyond which a residual of 30 k ε κ is not taken for rounding when a certificate is asked for."""
 
 
 def certified(observation: Observation, recovery: Recovery) -> Recovery:
@@ -22,29 +31,41 @@ def certified(observation: Observation, recovery: Recovery) -> Recovery:
     -------
     Recovery
         With status ``certified`` if the checker accepts the certificate; otherwise as before, and with the reason.
-        Only a ``consistent`` recovery is tried. Where ``isolated-recovery`` cannot be proved, of a convolutional chain
-        for instance, ``layerwise-recovery`` is tried for a single sample, and where positive scaling is open,
-        ``isolated-recovery`` modulo that. If neither can be proved and directions are open, the status stays, and the
-        certificate is one of the space that is open, ``null-space-fibre``.
+        Only a ``consistent`` recovery is tried, and only if its points explain the observation as well as it says. Where
+        ``isolated-recovery`` cannot be proved, of a convolutional chain for instance, ``layerwise-recovery`` is tried for a
+        single sample, and where positive scaling is open, ``isolated-recovery`` modulo that. If neither can be proved and
+        directions are open, the status stays, and the certificate is one of the space that is open, ``null-space-fibre``.
     """
     if recovery.status != "consistent":
         return recovery
+    if (reason := _unexplained(observation, recovery)) is not None:
+        return _without(recovery, f"no certificate: {reason}")
     # Ball arithmetic is loaded only when there is something to prove.
     from provable import checker
     from provable.rigor import isolated_recovery, layerwise_recovery, null_space_fibre
-    from provable.rigor.certificates import Refusal
+    from provable.rigor.certificates import Certificate, Refusal
 
-    outcome = isolated_recovery.certify(observation, recovery.measure)
-    if isinstance(outcome, Refusal) and recovery.measure.size == 1:
-        isolated, outcome = outcome, layerwise_recovery.certify(observation, recovery.measure)
-        if isinstance(outcome, Refusal):
-            outcome = Refusal(f"{isolated.reason}; layer by layer: {outcome.reason}")
-    if isinstance(outcome, Refusal) and isolated_recovery.scales(observation):
-        scaled = isolated_recovery.certify(observation, recovery.measure, modulo=("positive-scaling",))
-        outcome = scaled if not isinstance(scaled, Refusal) else outcome
+    # an open scaling is a null vector of the Jacobian: isolation can only be shown modulo that
+    modulo = ("positive-scaling",) if isolated_recovery.scales(observation) else ()
+    ways: list[tuple[str, Callable[[], Certificate | Refusal]]] = [
+        ("", lambda: isolated_recovery.certify(observation, recovery.measure, modulo=modulo))
+    ]
+    if recovery.measure.size == 1:
+        ways.append(("layer by layer: ", lambda: layerwise_recovery.certify(observation, recovery.measure)))
+    if modulo:
+        ways.reverse()  # a claim modulo nothing first
+    reasons: list[str] = []
+    outcome: Certificate | None = None
+    while ways and outcome is None:
+        name, certify = ways.pop(0)
+        made = certify()
+        if isinstance(made, Refusal):
+            reasons.append(name + made.reason)
+        else:
+            outcome = made
     evidence = observation.to_bytes()
-    if isinstance(outcome, Refusal):
-        reason = outcome.reason
+    if outcome is None:
+        reason = "; ".join(reasons)
     else:
         text = outcome.to_json()
         verdict = checker.check(text, observation=evidence)
@@ -56,6 +77,21 @@ def certified(observation: Observation, recovery: Recovery) -> Recovery:
         return _without(recovery, f"no certificate: {reason}")
     reason = f"the certificate is one of the space that is open, none that nothing else is: {reason}"
     return dataclasses.replace(_without(recovery, reason), certificate=space.to_json())
+
+
+def _unexplained(observation: Observation, recovery: Recovery) -> str | None:
+    """Why the points are not those of a recovery up to rounding; None if they are."""
+    try:
+        image = embed(observation.architecture, observation.parameters, recovery.measure)
+    except InputError as error:  # a value inside is not finite
+        return f"the network cannot be evaluated at the points ({error})"
+    misfit = relative_misfit(image, observation.vector)
+    unit = UNITS[number_format(observation)]
+    rounding = rounding_tolerance(observation, LARGEST_CONDITION, atoms=recovery.measure.size, unit=unit)
+    limit = min(4 * max(recovery.residual, 16 * EPSILON), rounding)
+    if misfit <= limit:
+        return None
+    return f"the points leave a residual of {misfit:.2g}, where at most {limit:.2g} is rounding"
 
 
 def _open_dimensions(recovery: Recovery) -> int:

@@ -55,7 +55,8 @@ from provable.rigor.balls import (
 from provable.rigor.batch_chain import Batch
 from provable.rigor.block_triangular import Bounds, Pieces, RankError, Splitting, candidates
 from provable.rigor.certificates import Certificate, Refusal, library_versions
-from provable.rigor.chain_derivatives import Atom, KinkError, chain_of, gram_block
+from provable.rigor.chain_derivatives import Atom, KinkError, chain_of
+from provable.rigor.dense_isolation import gram_matrix, point_slices, radius_by_deviation, too_curved
 from provable.rigor.positive_definite import certified_lower_eigenvalue
 from provable.rigor.rational_texts import encode_rational
 
@@ -79,10 +80,6 @@ _MARGIN = Fraction(1, 2**20)
 
 _LARGEST = flint.arb((1, 10_000))
 """No embedding of a larger squared norm is certified; float64 ends at 2**1024."""
-
-_DEVIATION_MARGIN = Fraction(1, 2**5)
-"""Relative slack of δ, so that a checker that encloses activations by other formulas reaches the stated σ: balls of radius
-ε around derivatives agree to first order in ε, and Arb rounds radii of elementary functions up by a few per mille."""
 
 
 class Observed(Protocol):
@@ -256,9 +253,9 @@ class _Problem:
         found = self._misfit(pieces, lambda index, part: _sum([atom.piece(index, part) for atom in atoms]))
         if isinstance(found, Refusal):
             return found
-        gram = _gram(atoms, pieces)
+        gram = gram_matrix(atoms, pieces)
         if self.slice_points:
-            gram = gram + _slices(self.points, atoms[0].size) * flint.arb(gram.trace().mid())
+            gram = gram + point_slices(self.points, atoms[0].size) * flint.arb(gram.trace().mid())
         smallest = certified_lower_eigenvalue(gram, bits=self.bits)
         if not smallest > 0:
             return Refusal(
@@ -268,7 +265,7 @@ class _Problem:
         centre = ball(Fraction(smallest)).sqrt()
         reason: Refusal | None = None
         for misfit in found:
-            bounded = _radius(atoms, pieces, centre, misfit.distance(centre), self.measure)
+            bounded = radius_by_deviation(atoms, pieces, centre, misfit.distance(centre), self.measure)
             if isinstance(bounded, Refusal):
                 reason = reason or bounded
                 continue
@@ -354,7 +351,7 @@ class _Problem:
     ) -> Certificate | Refusal:
         rho = rounded_up((misfit.eta + misfit.residual) / sigma)
         if rho > radius:
-            return Refusal(_too_curved(rho, radius))
+            return Refusal(too_curved(rho, radius))
         data: dict[str, Any] = {
             "points": [[encode_rational(entry) for entry in row] for row in self.points.tolist()],
             "coefficients": [[encode_rational(entry) for entry in row] for row in self.coefficients.tolist()],
@@ -396,19 +393,6 @@ def _sum(matrices: list[BallMatrix]) -> BallMatrix:
     return total
 
 
-def _slices(points: Float, width: int) -> BallMatrix:
-    """Σ_i (x̂_iᵀdx_i)² / ‖x̂_i‖² as a matrix, unknowns ordered atom by atom."""
-    size = len(points) * width
-    rows = [[flint.arb(0)] * size for _ in range(size)]
-    for atom, point in enumerate(points):
-        entries = ball_matrix(point).entries()
-        square = sum_of_squares(entries)
-        for i, left in enumerate(entries):
-            for j, right in enumerate(entries):
-                rows[atom * width + i][atom * width + j] = left * right / square
-    return flint.arb_mat(rows)
-
-
 def _radius_of_splitting(splitting: Splitting, misfit: _Misfit) -> tuple[Fraction, Bounds] | Refusal:
     """Largest power of two R within which 7/8 of s and of t are left, or a half if 7/8 need less than ρ."""
     start = Fraction(2) ** -80
@@ -433,48 +417,4 @@ def _radius_of_splitting(splitting: Splitting, misfit: _Misfit) -> tuple[Fractio
             radius /= 2
     if kink is not None:
         return Refusal(f"{kink}, at a distance below {float(least):.1e}, the radius that the residual needs")
-    return Refusal(_too_curved(least, radius))
-
-
-def _gram(atoms: list[Atom], pieces: list[tuple[int, str]]) -> BallMatrix:
-    """Balls around JᵀJ at ẑ, unknowns ordered atom by atom; entries above the diagonal blocks are mirrored."""
-    blocks = {(j, k): gram_block(atoms[j], atoms[k], pieces).tolist() for j in range(len(atoms)) for k in range(j + 1)}
-    size = atoms[0].size
-    entries = []
-    for j in range(len(atoms)):
-        for row in range(size):
-            for k in range(len(atoms)):
-                if k <= j:
-                    entries.extend(blocks[j, k][row])
-                else:
-                    entries.extend(blocks[k, j][column][row] for column in range(size))
-    return flint.arb_mat(len(atoms) * size, len(atoms) * size, entries)
-
-
-def _radius(
-    atoms: list[Atom], pieces: list[tuple[int, str]], centre: Ball, least: Fraction, measure: Measure
-) -> tuple[Fraction, Ball] | Refusal:
-    """Largest power of two R with a deviation of at most half of σ₀, and that deviation."""
-    length = math.hypot(float(np.linalg.norm(measure.points)), float(np.linalg.norm(measure.coefficients)))
-    radius = Fraction(2) ** max(math.frexp(length)[1], -1000)
-    kink: KinkError | None = None
-    while radius >= least:
-        try:
-            squares = sum_of_squares(atom.jacobian_deviation(ball(radius), pieces) for atom in atoms)
-            deviation = (squares.abs_upper().sqrt() * ball(1 + _DEVIATION_MARGIN)).abs_upper()
-            if deviation <= centre / 2:
-                return radius, deviation
-            kink = None
-        except KinkError as error:
-            kink = error
-        radius /= 2
-    if kink is not None:
-        return Refusal(f"{kink}, at a distance below {float(least):.1e}, the radius that the residual needs")
-    return Refusal(_too_curved(least, radius))
-
-
-def _too_curved(least: Fraction, radius: Fraction) -> str:
-    return (
-        f"the residual and η need a ball of radius {float(least):.1e}, but the Jacobian is known to stay injective within "
-        f"{float(radius):.1e} only"
-    )
+    return Refusal(too_curved(least, radius))
