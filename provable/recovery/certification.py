@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
+
 from provable.arithmetic import EPSILON
 from provable.errors import InputError
 from provable.networks import embed
@@ -82,10 +84,11 @@ def certified(observation: Observation, recovery: Recovery) -> Recovery:
 def _unexplained(observation: Observation, recovery: Recovery) -> str | None:
     """Why the points are not those of a recovery up to rounding; None if they are."""
     try:
-        image = embed(observation.architecture, observation.parameters, recovery.measure)
+        with np.errstate(all="ignore"):  # an overflow shows as an image that is not finite
+            image = embed(observation.architecture, observation.parameters, recovery.measure)
+            misfit = relative_misfit(image, observation.vector)
     except InputError as error:  # a value inside is not finite
         return f"the network cannot be evaluated at the points ({error})"
-    misfit = relative_misfit(image, observation.vector)
     unit = UNITS[number_format(observation)]
     rounding = rounding_tolerance(observation, LARGEST_CONDITION, atoms=recovery.measure.size, unit=unit)
     limit = min(4 * max(recovery.residual, 16 * EPSILON), rounding)
