@@ -13,7 +13,7 @@ from provable.errors import InputError, UnsupportedError
 from provable.observations import Observation
 from provable.recovery import fully_connected, hybrid, layerwise
 from provable.recovery.acceptance import nothing_found
-from provable.recovery.batch import activation_patterns, span_check
+from provable.recovery.batch import activation_patterns, output_gradient, span_check, spear, wang2023
 from provable.recovery.certification import certified
 from provable.recovery.method import Method
 from provable.recovery.result import STATUSES, Recovery
@@ -23,7 +23,10 @@ METHODS: tuple[Method, ...] = (
     layerwise.METHOD,
     span_check.METHOD,
     activation_patterns.METHOD,
+    spear.METHOD,
+    output_gradient.METHOD,
     hybrid.METHOD,
+    wang2023.METHOD,
 )
 """All algorithms, the best informed first: `recover` tries those that support an observation in this order."""
 

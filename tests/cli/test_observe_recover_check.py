@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import re
 import subprocess
 import sys
@@ -39,6 +40,7 @@ ARCHITECTURES = {
     "colour": Architecture("colour", (3, 12, 9), (Flatten(), Linear(10)), "cross_entropy"),
     "one": Architecture("one", (1,), (Linear(10),), "cross_entropy"),
     "small": Architecture("small", (4,), (Linear(10),), "cross_entropy"),
+    "linear": Architecture("linear", (64,), (Linear(10),), "cross_entropy"),
     "three": Architecture("three", (64,), (Linear(3),), "cross_entropy"),
 }
 
@@ -159,7 +161,7 @@ def test_json_is_one_document_and_nothing_else(folder, capsys):
 
 
 def test_json_of_failures_too(folder, capsys):
-    made(capsys, "--count", 2)
+    made(capsys, "--count", 2, architecture="linear")
     status, output, error = call(capsys, "recover", "o.npz", "--json", "--truth", "t.npz")
     assert (status, error) == (1, "")
     document = json.loads(output)
@@ -167,8 +169,32 @@ def test_json_of_failures_too(folder, capsys):
     assert document["error"] == {"points": None, "largest_entry": None, "coefficients": None}
 
 
+def test_a_batch_from_data_to_a_checked_certificate(folder, capsys):
+    made(capsys, "--count", 4, "--index", 5, "--seed", 3)
+    status, output, error = call(
+        capsys, "recover", "o.npz", "--truth", "t.npz", "-o", "r.npz", "--image", "r.png", "--certificate", "c.json"
+    )
+    assert (status, error) == (0, "")
+    text = " ".join(output.split())
+    assert "not fully-connected: the observation is of 4 samples" in text
+    found, truth = Recovery.read("r.npz"), Truth.read("t.npz")
+    assert (found.status, found.method) == ("certified", "span-check")
+    matching = truth.matching(found.measure)
+    np.testing.assert_array_equal(found.labels[matching.permutation], CLASSES[5:9])
+    # The certificate's radius is a proved bound of the distance between the measures, whatever the rounding.
+    radius = Fraction(json.loads(found.certificate)["data"]["rho"])
+    aligned = matching.apply(found.measure)
+    distance = math.hypot(
+        np.linalg.norm(aligned.points - truth.measure.points),
+        np.linalg.norm(aligned.coefficients - truth.measure.coefficients),
+    )
+    assert distance <= radius < 1e-6
+    assert call(capsys, "check", "c.json", "--observation", "o.npz")[0] == 0
+    assert call(capsys, "recover", "o.npz", "--json")[0] == 0
+
+
 def test_a_batch_is_refused_with_its_rank(folder, capsys):
-    made(capsys, "--count", 2)
+    made(capsys, "--count", 2, architecture="linear")
     status, output, error = call(capsys, "recover", "o.npz", "-o", "r.npz", "--image", "r.png", "--truth", "t.npz")
     assert (status, error) == (1, "")
     assert "numerical rank 2; one sample is accepted" in " ".join(output.split())
@@ -221,7 +247,7 @@ def test_synthetic_data_of_one_number(folder, capsys):
 
 
 def test_certificate_that_cannot_be_made_is_not_written(folder, capsys):
-    made(capsys, "--count", 2)
+    made(capsys, "--count", 2, architecture="linear")
     status, output, _ = call(capsys, "recover", "o.npz", "--certificate", "c.json")
     assert status == 1
     assert "not written: there is no certificate" in output

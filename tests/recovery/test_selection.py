@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from provable.architectures import GELU, Architecture, Conv2d, Flatten, Linear, ReLU, Residual, Tanh
+from provable.architectures import Architecture, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Residual, Tanh
 from provable.errors import InputError, UnsupportedError
 from provable.networks import Parameters
 from provable.observations import Observation
@@ -14,7 +14,10 @@ from provable.recovery.method import Method
 from provable.recovery.selection import LARGEST_ACTIVATION
 
 MLP = Architecture("mlp", (4,), (Linear(3), Tanh(), Linear(2)), "cross_entropy")
-UNBIASED = Architecture("unbiased", (4,), (Linear(3, bias=False), GELU(), Linear(2)), "cross_entropy")
+# Maxima forget which entries they come from, and nothing in front of them has a bias.
+UNBIASED = Architecture(
+    "unbiased", (1, 4, 4), (Conv2d(2, 2, bias=False), MaxPool2d(2), Flatten(), Linear(2)), "cross_entropy"
+)
 
 
 def observe(architecture, count=1):
@@ -61,8 +64,8 @@ def test_nothing_supports_it(method):
     found = recover(observe(UNBIASED), method=method)
     assert found.status == "failed"
     assert found.method == ""
-    assert "fully-connected: layer 0 (linear) has no bias" in found.reason
-    assert found.points.shape == (0, 4)
+    assert "fully-connected: layer 0 (conv2d) comes before the first linear one" in found.reason
+    assert found.points.shape == (0, 1, 4, 4)
     assert found.coefficients.shape == (0, 2)
     assert found.residual == 1
 
