@@ -195,11 +195,66 @@ def test_the_gradient_of_another_network_has_no_batch(batch_observation):
     assert "no point meets the conditions" in found.reason
 
 
+@pytest.mark.parametrize("activation", [Tanh(), GELU(), CUBIC])
+def test_one_equation_more_than_unknowns_is_enough(batch_observation, activation):
+    observation, inputs = batch_observation(activation, 30, 6, (13,), 5)
+    found = recovered(observation)
+    assert found.status == "consistent", found.reason
+    assert worst_error(found, inputs) < TARGET
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("activation", [Tanh(), Softplus()])
+def test_saturated_neurons_show_no_wrong_samples(batch_observation, activation, seed):
+    """Sensitivities underflow but for a few entries, and regions of points meet the conditions."""
+    inputs = np.random.default_rng(seed).standard_normal((6, 50)) * 1000 / np.sqrt(50)
+    observation, _ = batch_observation(activation, 50, 6, (60,), seed, inputs=inputs, bias=True, scale="he")
+    if METHOD.supports(observation) is not None:
+        return
+    found = METHOD.recover(observation, np.random.default_rng(0))
+    for point in found.points if found.status != "failed" else ():
+        assert np.min(np.linalg.norm(inputs - point, axis=1)) < 1e-6 * 1000
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_zero_sample(batch_observation, bias):
+    """With a bias it is one sample more; without, the first layer does not see it, and the last one does."""
+    inputs = np.random.default_rng(2).standard_normal((5, 50)) / np.sqrt(50)
+    inputs[2] = 0
+    observation, _ = batch_observation(Softplus(), 50, 5, (60,), 3, inputs=inputs, bias=bias)
+    found = recovered(observation)
+    if bias:
+        assert found.status == "consistent", found.reason
+        assert min(np.linalg.norm(found.points, axis=1)) < 1e-9
+    else:
+        assert found.status == "partial"
+        assert "of 5 samples at most 4 can be told apart" in found.reason
+        assert len(found.points) == 4
+        assert worst_error(found, inputs[[0, 1, 3, 4]]) < TARGET
+
+
+def test_samples_in_one_plane(batch_observation):
+    """Two hidden layers recover dependent samples; with one, those of the relation are open, and none is invented."""
+    inputs = np.random.default_rng(4).standard_normal((5, 20)) / np.sqrt(20)
+    inputs[2] = inputs[0] + inputs[1]
+    observation, _ = batch_observation(Tanh(), 20, 5, (60, 30), 3, inputs=inputs)
+    found = recovered(observation)
+    assert found.status == "consistent", found.reason
+    assert worst_error(found, inputs) < TARGET
+    observation, _ = batch_observation(Tanh(), 20, 5, (60,), 3, inputs=inputs)
+    found = recovered(observation)
+    assert found.status == "partial"
+    for point in found.points:
+        distances = np.minimum(np.linalg.norm(inputs - point, axis=1), np.linalg.norm(inputs + point, axis=1))
+        assert np.min(distances[3:]) < TARGET
+
+
 REFUSED = {
     "one hidden layer of relu": ((ReLU(), 20, 4, (40,), 0), {}, "patterns of zeros and ones"),
     "narrow": ((Tanh(), 20, 8, (12,), 0), {}, "at least 17"),
     "square": ((Polynomial((0.0, 0.0, 1.0)), 20, 4, (40,), 0), {}, "second moments only"),
     "linear": ((Identity(), 20, 4, (40,), 0), {}, "identity"),
+    "more samples than inputs": ((Tanh(), 5, 8, (40,), 0), {}, "8 samples of 5 numbers each"),
     "larger batch than layer": ((Tanh(), 20, 15, (10,), 0), {}, "too large for 10 neurons"),
 }
 
@@ -239,3 +294,24 @@ def test_other_networks_are_refused(batch_observation):
     flat = Architecture("linear", (6,), (Linear(2),), "squared")
     observation = Observation.from_data(flat, Parameters.random(flat, rng=0), inputs[:, 0, 0], np.zeros((2, 2)))
     assert "one linear layer" in METHOD.supports(observation)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(
+    ("dimension", "size", "widths", "scale"),
+    [
+        (200, 100, (1000, 400), "lecun"),
+        (20, 60, (400, 300), "lecun"),
+        (784, 10, (80,), "lecun"),
+        (784, 20, (160,), "he"),
+    ],
+)
+@pytest.mark.parametrize("activation", [Tanh(), Softplus(), GELU(), ReLU()])
+def test_large_batches(batch_observation, activation, dimension, size, widths, scale):
+    if isinstance(activation, ReLU) and len(widths) == 1:
+        pytest.skip("one hidden layer of relu is another method's")
+    for seed in range(3):
+        observation, inputs = batch_observation(activation, dimension, size, widths, seed, scale=scale)
+        found = recovered(observation, seed)
+        assert found.status == "consistent", found.reason
+        assert worst_error(found, inputs) < TARGET

@@ -26,6 +26,10 @@ SMALLEST_PAIRING = 1e-9
 """Below this fraction of the product of norms a dual functional vanishes on its own sample: then it belongs to none."""
 
 
+LARGEST_TOLERANCE = 1e-4
+"""Spaces known less precisely than this are not known."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Atom:
     """One sample found.
@@ -42,6 +46,8 @@ class Atom:
         By layer: the dual functional, and the coordinates of the layer's extended input, for layers of full rank.
     mirrored : bool
         Whether -x meets all conditions as well.
+    certain : bool
+        Whether the conditions determine the point well beyond rounding.
     """
 
     coordinates: Float
@@ -50,6 +56,7 @@ class Atom:
     duals: Mapping[int, Float]
     features: Mapping[int, Float]
     mirrored: bool = False
+    certain: bool = True
 
     def repeats(self, other: Atom) -> bool:
         """Whether this is another found sample again, up to sign where that is open.
@@ -230,11 +237,11 @@ def tolerance(spaces: Spaces, chart: Chart, layer: int) -> float:
     Returns
     -------
     float
-        Eight times the errors of the layer's span and of the chart together, at most 1e-4: beyond, nothing is rounding.
+        Eight times the errors of the layer's span and of the chart together, at most `LARGEST_TOLERANCE`.
     """
     span = spaces.spans[layer - 1]
     assert span is not None
-    return min(8 * (span.error + chart.error), 1e-4)
+    return min(8 * (span.error + chart.error), LARGEST_TOLERANCE)
 
 
 def atom_at(spaces: Spaces, conditions: Conditions, chart: Chart, coordinates: Float) -> Atom | None:

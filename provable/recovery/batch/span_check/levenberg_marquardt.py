@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -91,7 +93,7 @@ def _damped_step(gradient: Float, matrix: Float, damping: Float) -> Float:
         return np.stack([np.linalg.lstsq(a, -b)[0] for a, b in zip(system, gradient, strict=True)])
 
 
-def finish(conditions: Conditions, unknowns: Float, *, steps: int = 4) -> tuple[Float, float]:
+def finish(conditions: Conditions, unknowns: Float, *, steps: int = 4) -> Float:
     """End at the accuracy of the data: Gauss-Newton steps by orthogonal decomposition, without squaring the condition.
 
     Parameters
@@ -105,25 +107,20 @@ def finish(conditions: Conditions, unknowns: Float, *, steps: int = 4) -> tuple[
 
     Returns
     -------
-    unknowns : array of shape (p,)
+    array of shape (p,)
         e.
-    sharpness : float
-        Smallest singular value of the derivative relative to the largest, its columns scaled to norm 1: near zero if the
-        conditions leave a direction open.
     """
     current = unknowns[None]
     rho, cost = conditions.evaluate(current)
-    sharpness = 1.0
     for _ in range(steps):
         values, jacobian = residuals(conditions.vectors(current, rho))
         if not jacobian.shape[2] or not np.all(np.isfinite(jacobian)):
             break
         lengths = np.linalg.norm(jacobian[0], axis=0)
         if not np.all(lengths > 0):
-            return current[0], 0.0
+            break
         orthogonal, triangular = np.linalg.qr(jacobian[0] / lengths)
         left, singular, right = np.linalg.svd(triangular)
-        sharpness = float(singular[-1] / singular[0]) if len(singular) == jacobian.shape[2] else 0.0
         kept = singular > 1e-12 * singular[0]
         projected = left.T[: len(singular)][kept] @ (orthogonal.T @ values[0])
         step = -(right[: len(singular)][kept].T @ (projected / singular[kept])) / lengths
@@ -132,7 +129,49 @@ def finish(conditions: Conditions, unknowns: Float, *, steps: int = 4) -> tuple[
         if not moved_cost[0] < cost[0]:
             break
         current, rho, cost = moved, moved_rho, moved_cost
-    return current[0], sharpness
+    return np.asarray(current[0])
+
+
+def isolation(conditions: Conditions, unknowns: Float, *, scale_free: bool = False) -> tuple[float, float]:
+    """How fast the distances grow around a solution, and how far linearisation would still move it.
+
+    Parameters
+    ----------
+    conditions : Conditions
+        The conditions.
+    unknowns : array of shape (p,)
+        e, a solution.
+    scale_free : bool, optional
+        Whether multiples of e are solutions as well; that direction is left out.
+
+    Returns
+    -------
+    steepness : float
+        Smallest singular value of the derivative of F by e, what a turn of ρ can undo being left out; infinite if there
+        is no direction.
+    step : float
+        Norm of the next Gauss-Newton step: near a solution small, on an exponentially flat plain not.
+    """
+    current = unknowns[None]
+    rho, _ = conditions.evaluate(current)
+    values, jacobian = (array[0] for array in residuals(conditions.vectors(current, rho)))
+    if not np.all(np.isfinite(jacobian)):
+        return 0.0, math.inf
+    moves, turns = jacobian[:, : conditions.dimension], jacobian[:, conditions.dimension :]
+    if turns.shape[1]:
+        orthogonal = np.linalg.qr(turns)[0]
+        moves, values = moves - orthogonal @ (orthogonal.T @ moves), values - orthogonal @ (orthogonal.T @ values)
+    if scale_free:
+        moves = moves @ np.linalg.svd(current)[2][1:].T
+    if not moves.shape[1]:
+        return math.inf, 0.0
+    if len(moves) < moves.shape[1]:
+        return 0.0, math.inf
+    orthogonal, triangular = np.linalg.qr(moves)
+    left, singular, _ = np.linalg.svd(triangular)
+    if not singular[-1] > 0:
+        return 0.0, math.inf
+    return float(singular[-1]), float(np.linalg.norm((left.T @ (orthogonal.T @ values)) / singular))
 
 
 def _normalised(unknowns: Float) -> Float:

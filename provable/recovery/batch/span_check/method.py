@@ -74,6 +74,11 @@ def supports(observation: Observation) -> str | None:
             f"the gradients have numerical rank {spaces.rank}, and the observation says that it is of "
             f"{observation.batch_size} samples"
         )
+    if (observation.batch_size or 0) > spaces.rank == network.first.weight.shape[1] and not spaces.row_layers:
+        return (
+            f"the observation is of {observation.batch_size} samples of {spaces.rank} numbers each, and with so many the "
+            "first layer's gradient shows neither the space of the samples nor that of their sensitivities"
+        )
     charts = _charts(spaces)
     if all(plan(spaces, chart.remaining([])[1].shape[1]) is None for chart in charts):
         return _too_few_equations(spaces)
@@ -149,25 +154,55 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
             f"the gradients have numerical rank {spaces.rank}, so of {observation.batch_size} samples at most "
             f"{spaces.rank} can be told apart: others repeat them, or leave no trace above rounding"
         )
-    if not atoms:
-        remarks.append(
-            f"no point meets the conditions on single samples, of which rank {spaces.rank} promises that many"
-        )
-        return nothing_found(observation, NAME, "; ".join(remarks))
-    complete = len(atoms) == spaces.rank
+    verdict = None
+    if len(atoms) == spaces.rank:
+        verdict = _judged(observation, network, spaces, atoms, remarks, rng)
+        if verdict.status != "failed":
+            return verdict
+    # Alone, only those count that the conditions determine. The whole may have failed for samples that cannot be told apart.
+    atoms = [atom for atom in atoms if atom.certain]
+    if len(atoms) < spaces.rank or (observation.batch_size or 0) > spaces.rank:
+        if not atoms:
+            remarks.append(
+                f"no point meets the conditions on single samples, although the rank {spaces.rank} promises that many; "
+                f"rounding leaves the spaces of the first layer known to {_error(spaces):.0e}"
+            )
+            return nothing_found(observation, NAME, "; ".join(remarks))
+        if len(atoms) < spaces.rank:
+            remarks.append(f"{len(atoms)} of {spaces.rank} samples were found, each by its own conditions")
+        return _judged(observation, network, spaces, atoms, remarks, rng, incomplete=True)
+    assert verdict is not None
+    return verdict
+
+
+def _error(spaces: Spaces) -> float:
+    first = spaces.spans[0]
+    assert first is not None
+    return first.error
+
+
+def _judged(
+    observation: Observation,
+    network: FullyConnected,
+    spaces: Spaces,
+    atoms: list[Atom],
+    remarks: list[str],
+    rng: np.random.Generator,
+    *,
+    incomplete: bool = False,
+) -> Recovery:
+    """The verdict on samples; signs are chosen only for whole batches."""
     symmetries = ["positive-scaling"] if spaces.scale_free else []
-    points = np.array([atom.point for atom in atoms])
-    known = complete and all(atom.sensitivity is not None for atom in atoms)
-    coefficients = None
-    if known:
+    points, coefficients, remarks = np.array([atom.point for atom in atoms]), None, list(remarks)
+    if not incomplete and all(atom.sensitivity is not None for atom in atoms):
         sensitivities = np.array([atom.sensitivity for atom in atoms])
         points, sensitivities, remark, open_signs = _signed(network, atoms, points, sensitivities)
         remarks += [remark] if remark else []
         symmetries += ["joint-sign"] if open_signs else []
         if isinstance(network.last.activation, Identity):
             coefficients = sensitivities
-    if not complete:
-        remarks.append(f"{len(atoms)} of {spaces.rank} samples were found, each by its own conditions")
+    elif any(atom.mirrored for atom in atoms):
+        symmetries.append("joint-sign")
     return judge(
         observation,
         points.reshape(len(points), *observation.architecture.input_shape),
@@ -176,7 +211,7 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
         rng=rng,
         symmetries=tuple(symmetries),
         reason="; ".join(remarks),
-        incomplete=not complete,
+        incomplete=incomplete,
     )
 
 

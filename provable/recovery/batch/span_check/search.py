@@ -9,8 +9,14 @@ from numpy.typing import NDArray
 
 from provable.recovery.batch.span_check.charts import Chart
 from provable.recovery.batch.span_check.conditions import Conditions
-from provable.recovery.batch.span_check.deflation import Atom, atom_at, remaining_conditions, tolerance
-from provable.recovery.batch.span_check.levenberg_marquardt import descend, finish
+from provable.recovery.batch.span_check.deflation import (
+    LARGEST_TOLERANCE,
+    Atom,
+    atom_at,
+    remaining_conditions,
+    tolerance,
+)
+from provable.recovery.batch.span_check.levenberg_marquardt import descend, finish, isolation
 from provable.recovery.batch.span_check.spaces import Spaces, has_even_slope, is_homogeneous
 
 Float = NDArray[np.float64]
@@ -29,8 +35,15 @@ BEYOND = 0.25
 PROMISING = 1e-4
 """Root of the cost below which a candidate of the reduced search is brought to the full conditions."""
 
-SHARPEST = 1e-11
-"""Below this the derivative of the conditions is singular: solutions are not isolated, and none is a sample."""
+LARGEST_UNCERTAINTY = 0.1
+"""A solution is certainly a sample if the conditions, at the level of rounding, determine it to this fraction of its size.
+
+Where σ' underflows, for instance, sensitivities have a few entries only, and regions of points meet all conditions. But a
+pair of near duplicates is little more certain, so that solutions of that kind are taken if nothing better appears.
+"""
+
+PATIENCE = 3
+"""Rounds without a certain sample after which uncertain ones are taken."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,10 +139,12 @@ def search(spaces: Spaces, chart: Chart, rng: np.random.Generator, *, unit_norm:
     # In the coordinates themselves, for tests; and on all neurons without deflation, for the exact end.
     tested = dataclasses.replace(whole, offset=chart.offset, matrix=chart.matrix)
     ends = remaining_conditions(spaces, chart, [], chosen.rows, chosen.columns)[0]
+    rounding = min(tolerance(spaces, chart, layer) for layer in (*chosen.rows, *chosen.columns))
+    known = rounding < LARGEST_TOLERANCE
     # After a round without success distances are measured in the other way.
     # Odd activations trap the descent at small inputs, others lead it astray at large ones.
     powers = (BEYOND, 0.0) if has_even_slope(spaces.activations[0]) else (0.0, BEYOND)
-    fruitless = 0
+    fruitless, seen, lenient = 0, False, False
     while len(atoms) < spaces.rank and fruitless < FRUITLESS:
         neurons = _some_neurons(spaces, chosen, directions.shape[1], rng)
         left, point, tangent = remaining_conditions(
@@ -147,15 +162,24 @@ def search(spaces: Spaces, chart: Chart, rng: np.random.Generator, *, unit_norm:
         before = len(atoms)
         for candidate in _distinct(point + unknowns @ tangent.T, cost):
             e = (candidate - origin) @ directions
-            e, sharpness = finish(ends, e)
+            e = finish(ends, e)
             found = _tested(spaces, chart, tested, origin + directions @ e)
-            if found is None or (sharpness < SHARPEST and not spaces.scale_free):
+            if found is None:
                 continue
+            size = LARGEST_UNCERTAINTY * float(np.linalg.norm(found.coordinates))
+            steepness, step = isolation(ends, e, scale_free=spaces.scale_free)
+            certain = known and found.certain and rounding <= size * steepness and 10 * step <= size
+            seen = seen or not certain
+            if not (certain or lenient):
+                continue
+            found = dataclasses.replace(found, certain=certain)
             if not any(found.repeats(other) for other in atoms):
                 atoms.append(found)
                 if len(atoms) == spaces.rank:
                     break
         fruitless = 0 if len(atoms) > before else fruitless + 1
+        if fruitless == PATIENCE and seen and not lenient:
+            lenient, fruitless = True, 0
     return atoms
 
 
@@ -214,9 +238,9 @@ def _tested(spaces: Spaces, chart: Chart, conditions: Conditions, coordinates: F
     atoms = []
     for sign in signs:
         _, distances = conditions.distances(sign * coordinates[None])
-        if np.all(distances[0] <= limits):
-            atoms.append(atom_at(spaces, conditions, chart, sign * coordinates))
-    found = [atom for atom in atoms if atom is not None]
-    if not found:
+        atom = atom_at(spaces, conditions, chart, sign * coordinates) if np.all(distances[0] <= limits) else None
+        if atom is not None:
+            atoms.append(dataclasses.replace(atom, certain=bool(np.all(8 * distances[0] <= limits))))
+    if not atoms:
         return None
-    return dataclasses.replace(found[0], mirrored=len(found) == 2)
+    return dataclasses.replace(atoms[0], mirrored=len(atoms) == 2)
