@@ -163,6 +163,10 @@ def test_exact_moments_give_the_samples_through_any_depth(kinds, factor, which):
     observation = Observation.from_data(architecture, parameters, points, labels)
     estimate = algorithm_2(observation, 2, options=Options(observed=which), rng=0)
     found = Measure(estimate.points, estimate.labels).matching(Measure(points, labels))
+    mean = Observation.from_data(architecture, parameters, points, labels, reduction="mean")
+    halved = algorithm_2(mean, 2, options=Options(observed=which), rng=0)
+    np.testing.assert_allclose(2 * halved.residuals, estimate.residuals, rtol=1e-9)
+    np.testing.assert_allclose(halved.labels, estimate.labels, rtol=1e-7)
     # as without depth; the preimages under tanh are benign at norm one
     assert found.error < 1e-10 * np.linalg.cond(points) ** 3  # 1.9 at most
     printed = algorithm_2(observation, 2, options=Options(observed=which, as_printed={Erratum.DEEP_LABEL}), rng=0)

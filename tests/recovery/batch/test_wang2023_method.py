@@ -99,6 +99,7 @@ def test_reduction_and_first_layer_alone(noisy):
     one, other = estimate(observation, rng=rng(0)), estimate(mean, rng=rng(0))
     np.testing.assert_allclose(other.points, one.points, atol=1e-12)
     np.testing.assert_allclose(2 * other.residuals, one.residuals, rtol=1e-10)
+    np.testing.assert_allclose(other.labels, one.labels, rtol=1e-9)
     # ∂L/∂W alone tells the number of samples, ∂L/∂a alone does not
     unknown = dataclasses.replace(observation, batch_size=None)
     np.testing.assert_array_equal(estimate(without(unknown, "2/weight"), rng=rng(0)).points, one.points)

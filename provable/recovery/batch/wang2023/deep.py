@@ -248,7 +248,8 @@ def algorithm_2(
         inputs = estimate.points[finite].reshape(-1, *observation.architecture.input_shape)
         if len(inputs):
             outputs = forward(observation.architecture, observation.parameters, inputs)[:, 0]
-            labels[finite] = outputs - estimate.residuals[finite]
+            count = samples if observation.reduction == "mean" else 1
+            labels[finite] = outputs - count * estimate.residuals[finite]
     return dataclasses.replace(estimate, labels=labels)
 
 

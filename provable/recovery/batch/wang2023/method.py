@@ -13,7 +13,7 @@ from provable.observations import Observation
 from provable.recovery.acceptance import nothing_found
 from provable.recovery.batch.chain import FullyConnected, numerical_rank, reason_against
 from provable.recovery.batch.judgement import judge
-from provable.recovery.batch.wang2023.errata import Options
+from provable.recovery.batch.wang2023.errata import Erratum, Options
 from provable.recovery.batch.wang2023.two_layers import Estimate, TwoLayerGradient, algorithm_1
 from provable.recovery.method import Method
 from provable.recovery.result import Recovery
@@ -122,7 +122,7 @@ def estimate(observation: Observation, *, options: Options | None = None, rng: n
     Returns
     -------
     Estimate
-        Points of norm one, and coefficients as the observation has them.
+        Points of norm one, coefficients as the observation has them, and the labels that they mean under squared loss.
 
     Raises
     ------
@@ -134,7 +134,10 @@ def estimate(observation: Observation, *, options: Options | None = None, rng: n
         usable = gradient.first_layer_gradient is not None and bool(np.all(gradient.output_weights))
         options = Options(observed="first layer" if usable else "output weights")
     raw = algorithm_1(gradient, _samples(observation, gradient), options=options, rng=rng)
-    return dataclasses.replace(raw, points=raw.points / gradient.norm)
+    labels = raw.labels
+    if observation.reduction == "mean" and not options.printed(Erratum.LABEL):
+        labels = gradient.outputs(raw.points) - len(raw.points) * raw.residuals
+    return dataclasses.replace(raw, points=raw.points / gradient.norm, labels=labels)
 
 
 def _samples(observation: Observation, gradient: TwoLayerGradient) -> int:
