@@ -39,7 +39,7 @@ from provable.observations import Observation
 from provable.observations.defences import aggregated, clipped, kept_entries, pruned, with_gaussian_noise
 from provable.observations.dropout import surviving, with_dropout
 from provable.observations.local_training import after_local_steps, as_one_step
-from provable.recovery.batch.maximum_likelihood import NoisyRecovery
+from provable.recovery.batch.noisy_recovery import NoisyRecovery
 from provable.recovery.batch.random_starts import from_random_starts
 from provable.recovery.batch.unrolled_steps import from_local_steps
 from provable.recovery.batch.wang2023 import TwoLayerGradient, algorithm_1

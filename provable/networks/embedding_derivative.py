@@ -20,7 +20,7 @@ from provable.networks.evaluation import trace
 from provable.networks.one_hidden_layer import OneHiddenLayer
 from provable.networks.parameters import Parameters
 from provable.networks.second_derivatives import GradientJacobian
-from provable.networks.tangents import backpropagate, tangents
+from provable.networks.tangents import backpropagate, contract, tangents
 
 LARGEST_JACOBIAN = 2**31
 """Bytes that a Jacobian may take."""
@@ -80,6 +80,66 @@ def embedding_jacobian(
     by_coefficients = tangents(architecture, parameters, measure.points).reshape(n * outputs, -1)
     whole = np.concatenate([by_points, by_coefficients]).T
     return whole[_rows(architecture, keys)] if keys is not None else whole
+
+
+def pushed_embedding(
+    architecture: Architecture,
+    parameters: Parameters,
+    measure: Measure,
+    directions: Float,
+    weights: Mapping[str, Float],
+) -> Float:
+    """Directional derivatives √Ω J v of the embedding.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The network.
+    parameters : Parameters
+        θ, of float64.
+    measure : Measure
+        Where J is taken; coefficients of shape (n, C), or (n,) for one output.
+    directions : ndarray of shape (k, n * input_size + n * C)
+        The v: changes of all points, then of all coefficients.
+    weights : mapping of str to ndarray
+        Ω, as for `normal_equations`.
+
+    Returns
+    -------
+    ndarray of shape (k, rows)
+        √Ω J v for the pieces that have weights, in the architecture's order.
+
+    Raises
+    ------
+    InputError
+        If the measure does not fit.
+    UnsupportedError
+        If the result would take over 2 GiB, and for a layer that cannot be evaluated.
+    """
+    coefficients = _coefficients(architecture, measure)
+    n, outputs = coefficients.shape
+    rows = _rows(architecture, weights)
+    if 8 * len(directions) * architecture.parameter_count > LARGEST_JACOBIAN:
+        raise UnsupportedError(
+            f"directions: found {len(directions)} for {architecture.parameter_count} parameters; their derivatives may take "
+            f"{LARGEST_JACOBIAN} bytes"
+        )
+    traced = trace(architecture, parameters, measure.points)
+    frozen = GradientJacobian(
+        architecture,
+        parameters,
+        traced,
+        backpropagate(architecture, parameters, traced, coefficients),
+        np.zeros((n, outputs, outputs)),
+    )
+    places = n * architecture.input_size
+    moves = np.ascontiguousarray(directions[:, :places]).reshape(len(directions), n, *architecture.input_shape)
+    whole = frozen.push_forward(moves)[:, rows]
+    # Linear in the coefficients: a change of them is a measure of its own.
+    for index, change in enumerate(directions[:, places:].reshape(len(directions), n, outputs)):
+        whole[index] += contract(architecture, parameters, traced, change).vector()[rows]
+    roots = [np.sqrt(weights[key]).reshape(-1) for key in architecture.parameter_shapes if key in weights]
+    return np.asarray(whole * np.concatenate([np.empty(0), *roots]))
 
 
 def normal_equations(

@@ -15,7 +15,7 @@ from provable.arithmetic import EPSILON
 from provable.errors import InputError, UnsupportedError
 from provable.measures import Measure
 from provable.networks import Parameters, embed
-from provable.networks.embedding_derivative import embedding_jacobian, normal_equations
+from provable.networks.embedding_derivative import embedding_jacobian, normal_equations, pushed_embedding
 from provable.networks.one_hidden_layer import OneHiddenLayer
 
 ACTIVATIONS: list[Activation] = [
@@ -103,6 +103,21 @@ def test_rows_can_be_selected(name, seed):
         stop = start + math.prod(shape)
         assert (embedding_jacobian(network, parameters, measure, [key]) == whole[start:stop]).all()
         start = stop
+
+
+@given(name=st.sampled_from(sorted(NETWORKS)), seed=st.integers(0, 2**32 - 1))
+def test_pushed_directions_are_products_with_the_matrix(name, seed):
+    network, rng = NETWORKS[name], np.random.default_rng(seed)
+    parameters = Parameters.random(network, rng=rng)
+    measure = Measure(rng.standard_normal((2, *network.input_shape)), rng.standard_normal((2, network.output_size)))
+    keys = [key for key in network.parameter_shapes if rng.random() < 0.7]
+    weights = {key: rng.integers(0, 3, network.parameter_shapes[key]).astype(float) for key in keys}
+    jacobian = embedding_jacobian(network, parameters, measure, keys)
+    directions = rng.standard_normal((3, jacobian.shape[1]))
+    roots = np.concatenate([np.zeros(0), *(np.sqrt(weights[key]).reshape(-1) for key in keys)])
+    found = pushed_embedding(network, parameters, measure, directions, weights)
+    sizes = abs(directions) @ abs(jacobian.T) * roots + np.linalg.norm(jacobian)
+    assert (abs(found - directions @ jacobian.T * roots) <= 30 * 20 * EPSILON * sizes).all()
 
 
 def test_other_networks_are_not_taken_for_one_hidden_layer():

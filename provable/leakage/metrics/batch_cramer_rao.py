@@ -30,7 +30,7 @@ Processing Letters, 1998.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ from provable.errors import InputError, UnsupportedError
 from provable.leakage.metrics.metric import Metric
 from provable.measures import Measure
 from provable.networks import Parameters
-from provable.networks.embedding_derivative import normal_equations
+from provable.networks.embedding_derivative import normal_equations, pushed_embedding
 from provable.networks.inverse_information import inverse_information
 
 METRIC = Metric(
@@ -74,8 +74,8 @@ class BatchCramerRao:
     equations : int
         Numbers that are seen.
     nullity : int
-        Directions that are open, or seen so badly that rounding hides them: those with a singular value below about 1e-6
-        times the largest, after columns of J are scaled to norm 1.
+        Directions that are open, or seen so badly that rounding hides them: those with a singular value below 1e-11 times
+        the largest, after columns of J are scaled to norm 1.
     condition_number : float
         Largest singular value of that scaled J over the smallest one that counts; infinite if none does.
     sample_lower_bounds : ndarray of shape (n,)
@@ -153,11 +153,18 @@ def batch_cramer_rao(
         float(noise),
         equations=int(sum(np.count_nonzero(weight) for weight in weights.values())),
         unit_norm=unit_norm,
+        push=lambda directions: pushed_embedding(architecture, parameters, measure, directions, weights),
     )
 
 
 def bounds_of_information(
-    information: Float, points: Float, noise: float, *, equations: int, unit_norm: bool = False
+    information: Float,
+    points: Float,
+    noise: float,
+    *,
+    equations: int,
+    unit_norm: bool = False,
+    push: Callable[[Float], Float] | None = None,
 ) -> BatchCramerRao:
     """Cramér-Rao bounds from JᵀJ.
 
@@ -173,6 +180,8 @@ def bounds_of_information(
         Numbers that are seen.
     unit_norm : bool
         Whether the norms of the samples are known.
+    push : callable, optional
+        Gives J v for directions (k, N); without it, singular values of J below 1e-7 times the largest count as zero.
 
     Returns
     -------
@@ -190,7 +199,7 @@ def bounds_of_information(
             "are accepted"
         )
     count, dimension = points.shape
-    inverse = inverse_information(information, points, unit_norm=unit_norm)
+    inverse = inverse_information(information, points, unit_norm=unit_norm, push=push)
     return BatchCramerRao(
         noise=noise,
         unknowns=inverse.unknowns,

@@ -24,12 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from provable.architectures import Architecture, Flatten, Identity, Linear
-from provable.arithmetic import EPSILON
 from provable.errors import InputError
 from provable.networks import Parameters
 from provable.networks.embedding_derivative import MOST_UNKNOWNS
 from provable.observations import Observation
-from provable.recovery.batch.maximum_likelihood import STEPS, LeastSquares, Mask, NoisyRecovery
+from provable.recovery.batch.least_squares_problem import STEPS, LeastSquares, Mask
+from provable.recovery.batch.maximum_likelihood import judged
+from provable.recovery.batch.noisy_recovery import NoisyRecovery
+from provable.recovery.batch.precision import precision
 
 Float = NDArray[np.float64]
 
@@ -106,7 +108,8 @@ def from_random_starts(
         names = dict(zip(observation.vector, reduced.vector, strict=True))
         # The span exists only if the first layer's gradient was seen completely, so its mask says nothing.
         first = f"{_first_linear(observation.architecture)}/weight"
-        inner = LeastSquares.of(reduced, {names[key]: seen for key, seen in (mask or {}).items() if key != first})
+        inside = {names[key]: seen for key, seen in (mask or {}).items() if key != first}
+        inner = LeastSquares.of(reduced, inside, unit=whole.unit)
     # An exact gradient shows the span exactly; a noisy span cannot explain a gradient at noise level.
     free = basis is not None and sigma > 0
     size = samples * (observation.architecture.input_size + observation.architecture.output_size)
@@ -127,7 +130,7 @@ def from_random_starts(
     _, points, coefficients = best
     last = whole if lifted else inner
     points, coefficients, _ = last.minimised(points, coefficients, noise=sigma, steps=STEPS)
-    found = last.judged(points, coefficients, sigma)
+    found = judged(last, points, coefficients, sigma)
     if basis is None or lifted:
         return found
     note = f"estimated within the leading singular vectors only, because {size} unknowns are too many" if free else ""
@@ -164,7 +167,8 @@ def leading_span(observation: Observation, samples: int, noise: float, mask: Mas
     if samples >= columns or samples > rows:
         return None
     _, values, vectors = np.linalg.svd(gradient, full_matrices=False)
-    floor = max(noise * CLEARANCE * (math.sqrt(rows) + math.sqrt(columns)), 16 * EPSILON * float(values[0]))
+    rounding = precision(observation) * float(np.max(np.abs(gradient), initial=0.0))
+    floor = CLEARANCE * max(noise, 4 * rounding) * (math.sqrt(rows) + math.sqrt(columns))
     return vectors[:samples].T if values[samples - 1] > floor else None
 
 

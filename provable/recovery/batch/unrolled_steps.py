@@ -33,7 +33,7 @@ from provable.observations import Observation
 from provable.observations.labels import check_labels
 from provable.observations.local_training import as_one_step, check_steps
 from provable.recovery.acceptance import RATIO, longest
-from provable.recovery.batch.maximum_likelihood import TAIL
+from provable.recovery.batch.noisy_recovery import chi_square_limit
 from provable.recovery.batch.random_starts import from_random_starts, in_span, leading_span
 
 Float = NDArray[np.float64]
@@ -224,7 +224,7 @@ class _Unrolled:
         """Largest norm of the misfit that counts as noise and rounding."""
         if noise > 0:
             freedom = max(len(self.seen) - points.size, 0)
-            return noise * math.sqrt(freedom + 2 * math.sqrt(freedom * TAIL) + 2 * TAIL)
+            return noise * math.sqrt(chi_square_limit(freedom))
         base = math.hypot(*(float(np.linalg.norm(self.observation.parameters[key])) for key in self.observation.vector))
         length = max(longest(self.observation), len(points))
         # θ_K is rounded in each step, and so is what is added to it.
@@ -243,7 +243,12 @@ class _Unrolled:
                 "training overflows at the estimate",
             )  # fmt: skip
         misfit, jacobian = current
-        inverse = inverse_information(jacobian.T @ jacobian, points, unit_norm=bool(self.observation.unit_norm))
+        inverse = inverse_information(
+            jacobian.T @ jacobian,
+            points,
+            unit_norm=bool(self.observation.unit_norm),
+            push=lambda directions: directions @ jacobian.T,
+        )
         freedom = len(self.seen) - inverse.unknowns + inverse.nullity
         size = float(np.linalg.norm(misfit))
         fits = size <= self.limit(noise, points) and freedom > 0
