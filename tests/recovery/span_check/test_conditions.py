@@ -15,8 +15,9 @@ from provable.networks import losses
 from provable.networks.evaluation import trace
 from provable.recovery.batch.chain import FullyConnected
 from provable.recovery.batch.span_check.charts import Chart
-from provable.recovery.batch.span_check.conditions import Condition, Conditions, normal_equations, residuals
+from provable.recovery.batch.span_check.conditions import Conditions
 from provable.recovery.batch.span_check.deflation import atom_at, remaining_conditions, tolerance
+from provable.recovery.batch.span_check.distances import Condition, normal_equations, residuals
 from provable.recovery.batch.span_check.spaces import Spaces
 
 EPSILON = 2.0**-52

@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from provable.recovery.batch.span_check.conditions import Conditions, normal_equations, residuals
+from provable.recovery.batch.span_check.conditions import Conditions
+from provable.recovery.batch.span_check.distances import normal_equations, residuals
 
 Float = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from provable.architectures import Activation, Identity, LeakyReLU, Polynomial, ReLU
+from provable.architectures import Activation, Erf, Identity, LeakyReLU, Polynomial, ReLU, Sigmoid, Tanh
 from provable.recovery.batch.chain import FullyConnected
 from provable.recovery.batch.span_check.spans import Span
 
@@ -103,11 +103,7 @@ class Spaces:
 
     @property
     def column_layers(self) -> tuple[int, ...]:
-        """The layers l < L whose sensitivities lie in a known space that is smaller than the whole.
-
-        Piecewise linear activations behind a layer make the derivative of the sensitivities vanish: a condition that can
-        be tested, but not solved.
-        """
+        """The layers l < L whose sensitivities lie in a known space that is smaller than the whole."""
         return tuple(
             layer
             for layer in range(1, self.depth)
@@ -158,8 +154,6 @@ def has_even_slope(activation: Activation) -> bool:
     bool
         True for tanh, sigmoid, erf, the identity and polynomials whose even part is constant.
     """
-    from provable.architectures import Erf, Sigmoid, Tanh
-
     if isinstance(activation, Polynomial):
         return not any(activation.coefficients[2::2])
     return isinstance(activation, Tanh | Sigmoid | Erf | Identity)
