@@ -98,7 +98,7 @@ def binomial_sum(case):
     return equal(by_listing(case), formula(case, case.rejected), operations=1, name="P(fewer than τm zeros)")
 
 
-WIDTH, THRESHOLD = 40, 14
+WIDTH, THRESHOLD = 20, 8
 PROBABILITY = sum(math.comb(WIDTH, i) for i in range(THRESHOLD)) / 2**WIDTH
 
 
@@ -107,7 +107,7 @@ PROBABILITY = sum(math.comb(WIDTH, i) for i in range(THRESHOLD)) / 2**WIDTH
     false_bounds={"a third of it": PROBABILITY / 3, "a quarter of it": PROBABILITY / 4},
 )
 def rejected_in_a_network(rng):
-    """A sample in front of 40 neurons with Gaussian weights and biases."""
+    """A sample in front of 20 neurons with Gaussian weights and biases."""
     sample = np.append(rng.standard_normal(5), 1.0)
     return bool(np.count_nonzero(rng.standard_normal((WIDTH, 6)) @ sample <= 0) < THRESHOLD)
 

@@ -101,7 +101,7 @@ def first_rows(columns):
 @st.composite
 def batches(draw, *, any_rows=False, slopes=(0.0, 0.25, -1.0, 2.0), opposite=False):
     size = draw(st.integers(1, 3))
-    dimension, width = size + draw(st.integers(0, 1)), size + draw(st.integers(0, 3))
+    dimension, width = size + draw(st.integers(0, 1)), size + draw(st.integers(0, 2))
     numbers = draw(readable_arrays((width * dimension + width + size * dimension + size,), nonzero=True))
     cuts = np.cumsum([width * dimension, width, size * dimension])
     weight, output_weight, samples, residuals = np.split(numbers, cuts)
