@@ -6,16 +6,20 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from provable.architectures import (
     ELU,
     GELU,
+    Architecture,
     Conv2d,
     Erf,
     Flatten,
     Identity,
     LeakyReLU,
+    Linear,
     Polynomial,
     ReLU,
     Sigmoid,
@@ -25,8 +29,10 @@ from provable.architectures import (
 )
 from provable.errors import UnsupportedError
 from provable.measures import Measure
+from provable.networks import Parameters, forward, losses
 from provable.observations import Observation
 from provable.recovery.batch.span_check import METHOD
+from provable.recovery.batch.span_check.scales import choose_factors
 
 TARGET = 1e-9
 """Error of a sample that counts as recovered, as the project demands; the conditions of these cases are below 1e5."""
@@ -94,8 +100,6 @@ def test_coefficients_are_those_of_the_loss(batch_observation):
     )
     found = recovered(observation)
     assert sorted(found.labels) == sorted(observation.labels)
-    from provable.networks import forward, losses
-
     outputs = forward(observation.architecture, observation.parameters, inputs)
     truth = Measure(inputs, losses.residual("cross_entropy", outputs, observation.labels) / 6)
     assert truth.matching(found.measure).error < TARGET
@@ -216,6 +220,62 @@ def test_saturated_neurons_show_no_wrong_samples(batch_observation, activation, 
         assert np.min(np.linalg.norm(inputs - point, axis=1)) < 1e-6 * 1000
 
 
+def with_layers(layers, size, seed, *, outputs=1):
+    """A network of any layers behind inputs of shape (1, 4, 5), and samples."""
+    rng = np.random.default_rng(seed)
+    network = Architecture("mixed", (1, 4, 5), (Flatten(), *layers, Linear(outputs)), "squared")
+    inputs = rng.standard_normal((size, 1, 4, 5))
+    parameters = Parameters.random(network, rng=rng)
+    return Observation.from_data(network, parameters, inputs, rng.standard_normal((size, outputs))), inputs
+
+
+MIXED = {
+    "relu before tanh": (Linear(60), ReLU(), Linear(40), Tanh()),
+    "tanh before softplus, no bias": (Linear(60, False), Tanh(), Linear(40, False), Softplus()),
+    "tanh before sigmoid, no bias": (Linear(60, False), Tanh(), Linear(40, False), Sigmoid()),
+    "tanh twice, bias at the end": (Linear(60, False), Tanh(), Linear(40, False), Tanh()),
+    "relu twice, bias at the end": (Linear(60, False), ReLU(), Linear(40, False), ReLU()),
+    "relu twice, bias in the middle": (Linear(60, False), ReLU(), Linear(40), ReLU()),
+    "identity before tanh": (Linear(60), Identity(), Linear(40), Tanh()),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_layers_of_several_kinds(name):
+    """A bias anywhere breaks the symmetries of what comes before: signs and norms follow from it, as far as it reaches."""
+    for seed in (0, 1):
+        observation, inputs = with_layers(MIXED[name], 8, seed)
+        found = recovered(observation, seed)
+        assert found.status == "consistent", found.reason
+        assert worst_error(found, inputs) < TARGET
+        assert ("positive-scaling" in found.fibre) == (name == "relu twice, bias at the end")
+        assert "joint-sign" not in found.fibre
+
+
+def test_monomials_leave_norms_open(batch_observation):
+    observation, inputs = batch_observation(Polynomial((0.0, 0.0, 0.0, 1.0)), 30, 5, (60,), 1)
+    found = recovered(observation)
+    assert found.status == "consistent", found.reason
+    assert "(t x, c / t^3) look alike" in found.reason
+    assert worst_error(found, inputs) < TARGET  # these inputs have norm one, as has every point found
+    observation, inputs = batch_observation(Polynomial((0.0, 0.0, 1.0, 0.0, 1.0)), 30, 5, (60,), 1)
+    found = recovered(observation)
+    assert found.status == "consistent", found.reason
+    assert "(-x, c) look alike" in found.reason
+
+
+@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 4))
+def test_factors_of_samples_solve_their_equations(seed, size, outputs):
+    rng = np.random.default_rng(seed)
+    sensitivities = rng.standard_normal((size, outputs))
+    wanted = np.exp(rng.uniform(-1, 1, size))
+    factors = choose_factors(sensitivities, wanted @ sensitivities)
+    assert np.all(factors > 0)
+    kept = np.linalg.cond(sensitivities) if size <= outputs else np.inf
+    if kept < 1e3:  # as many equations as unknowns: the factors are those
+        assert np.max(np.abs(factors / wanted - 1)) <= 30 * size * kept * 2.0**-52 * 10
+
+
 @pytest.mark.parametrize("bias", [False, True])
 def test_the_zero_sample(batch_observation, bias):
     """With a bias it is one sample more; without, the first layer does not see it, and the last one does."""
@@ -250,7 +310,7 @@ def test_samples_in_one_plane(batch_observation):
 
 
 REFUSED = {
-    "one hidden layer of relu": ((ReLU(), 20, 4, (40,), 0), {}, "patterns of zeros and ones"),
+    "one hidden layer of relu": ((ReLU(), 20, 4, (40,), 0), {}, "patterns of two slopes"),
     "narrow": ((Tanh(), 20, 8, (12,), 0), {}, "at least 17"),
     "square": ((Polynomial((0.0, 0.0, 1.0)), 20, 4, (40,), 0), {}, "second moments only"),
     "linear": ((Identity(), 20, 4, (40,), 0), {}, "identity"),
@@ -283,9 +343,6 @@ def test_zero_gradients_and_missing_pieces(batch_observation):
 
 
 def test_other_networks_are_refused(batch_observation):
-    from provable.architectures import Architecture, Linear
-    from provable.networks import Parameters
-
     network = Architecture("conv", (1, 6, 6), (Conv2d(2, 3), Tanh(), Flatten(), Linear(1)), "squared")
     parameters = Parameters.random(network, rng=0)
     inputs = np.random.default_rng(0).standard_normal((2, 1, 6, 6))

@@ -32,6 +32,7 @@ from provable.recovery.batch.judgement import judge
 from provable.recovery.batch.precision import precision
 from provable.recovery.batch.span_check.charts import Chart
 from provable.recovery.batch.span_check.deflation import Atom
+from provable.recovery.batch.span_check.scales import choose_factors
 from provable.recovery.batch.span_check.search import plan, search
 from provable.recovery.batch.span_check.signs import choose_signs
 from provable.recovery.batch.span_check.spaces import Spaces, has_affine_slope, is_homogeneous
@@ -93,7 +94,7 @@ def _too_few_equations(spaces: Spaces) -> str:
     if all(is_homogeneous(activation) for activation in spaces.activations) and not spaces.row_layers:
         return (
             f"{found} in the first layer alone, and the column space of piecewise linear activations holds patterns of "
-            "zeros and ones, which no descent finds: that needs a second hidden layer or more outputs than samples"
+            "two slopes, which no descent finds: that needs a second hidden layer or more outputs than samples"
         )
     return (
         f"{found}, which is too large for {width} neurons in the first hidden layer: conditions on single samples need at "
@@ -192,13 +193,21 @@ def _judged(
     incomplete: bool = False,
 ) -> Recovery:
     """The verdict on samples; signs are chosen only for whole batches."""
-    symmetries = ["positive-scaling"] if spaces.scale_free else []
     points, coefficients, remarks = np.array([atom.point for atom in atoms]), None, list(remarks)
+    symmetries = ["positive-scaling"] if spaces.degree == 1 else []
+    if spaces.degree > 1:
+        remarks.append(f"the norms of samples are open: (x, c) and (t x, c / t^{spaces.degree}) look alike")
+    if spaces.even:
+        remarks.append("the signs of samples are open: (x, c) and (-x, c) look alike")
     if not incomplete and all(atom.sensitivity is not None for atom in atoms):
         sensitivities = np.array([atom.sensitivity for atom in atoms])
         points, sensitivities, remark, open_signs = _signed(network, atoms, points, sensitivities)
         remarks += [remark] if remark else []
         symmetries += ["joint-sign"] if open_signs else []
+        if spaces.degree and not observation.unit_norm and network.last.bias_gradient is not None:
+            factors = choose_factors(sensitivities, network.last.bias_gradient)
+            points = points * factors[:, None] ** (-1 / spaces.degree)
+            sensitivities = sensitivities * factors[:, None]
         if isinstance(network.last.activation, Identity):
             coefficients = sensitivities
     elif any(atom.mirrored for atom in atoms):

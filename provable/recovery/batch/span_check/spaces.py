@@ -116,13 +116,56 @@ class Spaces:
         return self.network.first.bias is None and has_even_slope(self.network.first.activation)
 
     @property
-    def scale_free(self) -> bool:
-        """Whether no condition sees the norm of a sample: all activations homogeneous, no bias before the last layer."""
-        bent = self.network.layers[:-1]
-        last = self.complete(self.depth)
-        return all(layer.bias is None and is_homogeneous(layer.activation) for layer in bent) and not (
-            last is not None and last.unit and self.depth in self.row_layers
+    def even(self) -> bool:
+        """Whether the network cannot tell x from -x: its first layer has no bias and an even activation."""
+        first = self.network.first
+        return (
+            first.bias is None
+            and isinstance(first.activation, Polynomial)
+            and not any(first.activation.coefficients[1::2])
         )
+
+    @property
+    def degree(self) -> int:
+        """How the network grows with its input, if no condition sees the norm of a sample.
+
+        Returns
+        -------
+        int
+            The degree of homogeneity k ≥ 1 of all hidden layers together; 0 if they have a bias, are not homogeneous, or if
+            the last layer's extended input fixes the norm.
+        """
+        last = self.complete(self.depth)
+        if last is not None and last.unit and self.depth in self.row_layers:
+            return 0
+        product = 1
+        for layer in self.network.layers[:-1]:
+            product *= 0 if layer.bias is not None else degree_of(layer.activation)
+        return product
+
+    @property
+    def scale_free(self) -> bool:
+        """Whether no condition sees the norm of a sample."""
+        return self.degree > 0
+
+
+def degree_of(activation: Activation) -> int:
+    """Degree of homogeneity of an activation.
+
+    Parameters
+    ----------
+    activation : Activation
+        σ.
+
+    Returns
+    -------
+    int
+        k ≥ 1 with σ(tz) = tᵏσ(z) for t > 0; 0 if there is none.
+    """
+    if isinstance(activation, Polynomial):
+        places = np.flatnonzero(activation.coefficients)
+        return int(places[0]) if len(places) == 1 else 0
+    return int(is_homogeneous(activation))
 
 
 def is_homogeneous(activation: Activation) -> bool:
