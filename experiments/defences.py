@@ -13,9 +13,10 @@ Errors are root mean squares over the batch, modulo order and joint signs; rows 
 there is noise and every seed is within five times the bound, their median otherwise. Writes ``defences.csv`` and
 ``defences.png``. Run with
 
-    python experiments/defences.py [FOLDER] [SEEDS]
+    python experiments/defences.py [FOLDER] [SEEDS] [DEFENCE ...]
 
-FOLDER is the current one, SEEDS 3 by default (some minutes).
+FOLDER is the current one, SEEDS 3 by default (about ten minutes of one core); the defences are noise, clipping, pruning,
+dropout, steps and aggregation.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class Table:
         errors = np.array([outcome[1] for outcome in outcomes])
         limits = np.array([outcome[2] for outcome in outcomes])
         moments = np.array([outcome[3] for outcome in outcomes])
-        # Without noise or a bound: at rounding level. With them: within five times the bound.
+        # Without noise: at rounding level. With it: within five times the bound.
         good = errors < np.where((limits > 0) & np.isfinite(limits), 5 * limits, 1e-9)
         attack = math.sqrt(np.mean(errors**2)) if noise > 0 and good.all() else float(np.median(errors))
         bound = math.sqrt(np.mean(limits**2))
@@ -283,9 +284,19 @@ def aggregations(table: Table, seeds: int) -> None:
                 seen = with_gaussian_noise(aggregated(sent), sigma, rng=seed)
                 limit = batch_cramer_rao(batch.network, batch.parameters, batch.measure, sigma, pieces=[OUTER])
                 moments = moment_errors(seen, batch.points, np.random.default_rng(seed))
-                outcomes.append((*attacked(seen, batch.points, sigma, seed, starts=5), limit.rmse_lower_bound, moments))
+                outcomes.append((*attacked(seen, batch.points, sigma, seed), limit.rmse_lower_bound, moments))
             rates = defence_rates.aggregation(Setting(DIMENSION, WIDTH, samples, sigma), clients)
             table.add("aggregation", clients, sigma, outcomes, rates)
+
+
+DEFENCES = {
+    "noise": noises,
+    "clipping": clippings,
+    "pruning": prunings,
+    "dropout": dropouts,
+    "steps": steps,
+    "aggregation": aggregations,
+}
 
 
 def plot(table: Table, path: Path) -> None:
@@ -301,12 +312,21 @@ def plot(table: Table, path: Path) -> None:
     def draw(axes, defence, noise=None, marker="o", label="", colour=attack, key="attack_error", line=""):
         where, values = table.series(defence, key, noise)
         shown = np.isfinite(values) & (values > 0)
-        axes.plot(where[shown], values[shown], marker + line, color=colour, label=label, markersize=6)
+        # Where not all seeds succeed, the maximum of the likelihood may be anywhere: an open marker, at 3 at most.
+        values = np.minimum(values, 3.0)
+        whole = shown
+        if key == "attack_error":
+            _, recovered = table.series(defence, "recovered", noise)
+            _, seeds = table.series(defence, "seeds", noise)
+            whole = shown & (recovered == seeds)
+            axes.plot(where[shown & ~whole], values[shown & ~whole], marker, color=colour, fillstyle="none")
+        axes.plot(where[whole], values[whole], marker + line, color=colour, label=label, markersize=6)
 
     def lower(axes, defence, noise):
         where, values = table.series(defence, "lower_rate", noise)
         _, limits = table.series(defence, "cramer_rao", noise)
-        axes.plot(where, values / values[0] * limits[0], ":", color="0.4", label="lower rate, through the first bound")
+        if len(where):
+            axes.plot(where, values / values[0] * limits[0], ":", color="0.4", label="lower rate, through first bound")
 
     axes = panels[0, 0]
     for width, marker in ((WIDTH, "o"), (4 * WIDTH, "s")):
@@ -322,7 +342,7 @@ def plot(table: Table, path: Path) -> None:
             axes, name, marker=marker, key="moment_error_given_span", colour=given, line="--",
             label=f"moments, given the span, m = {width}",
         )  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="σ", title="Gaussian noise")
+    axes.set(xscale="log", yscale="log", xlabel="σ", ylim=(1e-5, 10), title="Gaussian noise")
 
     axes = panels[0, 1]
     for sigma, marker in ((0.0, "o"), (1e-3, "s")):
@@ -359,8 +379,6 @@ def plot(table: Table, path: Path) -> None:
     draw(axes, "aggregation", 1e-3, "", "Cramér-Rao, σ = 0.001", "k", "cramer_rao", "-")
     axes.set(yscale="log", xlabel="clients of 3 samples", title="secure aggregation: a larger batch")
     for axes in panels.flat:
-        # Above the threshold of noise the maximum of the likelihood may be anywhere.
-        axes.set_ylim(top=min(axes.get_ylim()[1], 10.0))
         axes.legend(fontsize=7)
         axes.set_ylabel("error per sample")
         axes.grid(color="0.92")
@@ -373,8 +391,8 @@ def main(arguments: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     seeds = int(arguments[1]) if len(arguments) > 1 else 3
     table = Table()
-    for defence in (noises, clippings, prunings, dropouts, steps, aggregations):
-        defence(table, seeds)
+    for name in arguments[2:] or DEFENCES:
+        DEFENCES[name](table, seeds)
     with (folder / "defences.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

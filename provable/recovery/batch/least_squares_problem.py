@@ -194,6 +194,11 @@ class LeastSquares:
         cost : float
             The sum of squares there.
         """
+        # A minimum may be at infinity, and steps towards it overflow.
+        with np.errstate(all="ignore"):
+            return self._minimised(points, coefficients, noise, steps)
+
+    def _minimised(self, points: Float, coefficients: Float, noise: float, steps: int) -> tuple[Float, Float, float]:
         unit = bool(self.observation.unit_norm)
         if unit:
             points = _normed(points)

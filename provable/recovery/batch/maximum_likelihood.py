@@ -110,6 +110,11 @@ def judged(problem: LeastSquares, points: Float, coefficients: Float, noise: flo
     NoisyRecovery
         The verdict.
     """
+    with np.errstate(all="ignore"):  # at minima near infinity
+        return _judged(problem, points, coefficients, noise)
+
+
+def _judged(problem: LeastSquares, points: Float, coefficients: Float, noise: float) -> NoisyRecovery:
     difference, cost = problem.misfit(points, coefficients)
     unit = bool(problem.observation.unit_norm)
     count, dimension = points.shape
