@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from flint import arb, arb_mat
+from flint import arb, arb_mat, ctx
 
 from provable.checker.batch import Batch, most, times_rows
 from provable.checker.bounds import exact, length, spectral
@@ -35,6 +35,9 @@ LARGEST_FORM = 1500
 
 LARGEST_BATCH = 200_000
 """Most unknowns of a batch."""
+
+_SHORT = 80
+"""Bits at which the features of every sample are tried first."""
 
 SPLITS = ("row-space", "layer-inputs")
 """The splittings."""
@@ -178,20 +181,36 @@ def _require_features(batch: Batch, place: int, inputs: arb_mat, inner: arb_mat,
         raise Undecided from error
     turned = inputs.transpose()
     for sample in range(batch.samples):
-        image = batch.push(sample, batch.first_images(sample), place)[-1]
-        inside = turned * image
-        form = (image.transpose() * image - inside.transpose() * (inverse * inside)).tolist()
-        if scaled:
-            point = [row[sample] for row in batch.stages[0].inputs.tolist()]
-            square = sum((entry * entry for entry in point), arb(0))
-            factor = sum((row[k] for k, row in enumerate(form)), arb(0)).mid() / square
-            for left, row in zip(point, form, strict=True):
-                multiple = left * factor
-                for k, right in enumerate(point):
-                    row[k] += multiple * right
-        for k, row in enumerate(form):
-            row[k] -= shift
-        _require_definite(form)
+        for bits in (
+            _SHORT,
+            ctx.prec,
+        ):  # Arb's balls are right at any precision, and narrow enough at a short one as a rule
+            with ctx.workprec(bits):
+                try:
+                    _require_definite(_form_of_features(batch, sample, place, turned, inverse, scaled, shift))
+                    break
+                except Undecided:
+                    if bits != _SHORT:
+                        raise
+
+
+def _form_of_features(
+    batch: Batch, sample: int, place: int, turned: arb_mat, inverse: arb_mat, scaled: bool, shift: arb
+) -> list[list[arb]]:
+    image = batch.push(sample, batch.first_images(sample), place)[-1]
+    inside = turned * image
+    form = (image.transpose() * image - inside.transpose() * (inverse * inside)).tolist()
+    if scaled:
+        point = [row[sample] for row in batch.stages[0].inputs.tolist()]
+        square = sum((entry * entry for entry in point), arb(0))
+        factor = sum((row[k] for k, row in enumerate(form)), arb(0)).mid() / square
+        for left, row in zip(point, form, strict=True):
+            multiple = left * factor
+            for k, right in enumerate(point):
+                row[k] += multiple * right
+    for k, row in enumerate(form):
+        row[k] -= shift
+    return form
 
 
 def _partner(least: arb, coupling: arb, sigma: arb) -> arb:

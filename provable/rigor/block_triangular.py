@@ -250,27 +250,34 @@ class LayerInputs:
         except ZeroDivisionError as error:
             raise RankError("the inputs of the layer are not proved to be independent") from error
         least: Ball | None = None
-        points = self.batch.layers[0].inputs
         for sample in range(self.batch.size):
-            tangent = self.batch.tangent(sample, None, self.place)
-            assert tangent is not None
-            transposed = tangent.transpose()
-            mixed = inputs.transpose() * tangent
-            form = transposed * tangent - mixed.transpose() * (inverse * mixed)
-            if slice_points:
-                point = flint.arb_mat([[row[sample]] for row in points.tolist()])
-                square = (point.transpose() * point)[0, 0]
-                form = form + point * point.transpose() * (_trace(form) / square)
-            if least is not None and is_positive_definite(_shifted(form, least)) is True:
-                continue  # not smaller than what there is
-            least = relative_lower_eigenvalue(form)
-            if least is None:
+            # the form is far better conditioned than the batch, so that a short precision decides it nearly always
+            for bits in (FEATURE_BITS, flint.ctx.prec):
+                with flint.ctx.workprec(bits):
+                    form = self._form_of_features(sample, inputs, inverse, slice_points)
+                    if least is not None and is_positive_definite(_shifted(form, least)) is True:
+                        break  # not smaller than what there is
+                    if (found := relative_lower_eigenvalue(form)) is not None:
+                        least = found
+                        break
+            else:
                 raise RankError(
                     f"the features of sample {sample + 1} outside the span of the batch's are not proved to determine it: "
                     "too few neurons, or a rescaling (t x, c/t)"
                 )
         assert least is not None
         return least.sqrt().abs_lower()
+
+    def _form_of_features(self, sample: int, inputs: BallMatrix, inverse: BallMatrix, slice_points: bool) -> BallMatrix:
+        tangent = self.batch.tangent(sample, None, self.place)
+        assert tangent is not None
+        mixed = inputs.transpose() * tangent
+        form = tangent.transpose() * tangent - mixed.transpose() * (inverse * mixed)
+        if not slice_points:
+            return form
+        point = flint.arb_mat([[row[sample]] for row in self.batch.layers[0].inputs.tolist()])
+        square = (point.transpose() * point)[0, 0]
+        return form + point * point.transpose() * (_trace(form) / square)
 
     def kept(self, bounds: Bounds) -> Ball:
         """Part of the numbers at ẑ that is left within a radius.
@@ -355,6 +362,9 @@ def candidates(batch: Batch, observed: Pieces, slice_points: bool) -> list[tuple
             found.append((LayerInputs, pieces))
     return found
 
+
+FEATURE_BITS = 80
+"""Precision at which the features of every sample are tried first."""
 
 LARGEST_SPAN = 1200
 """Most unknowns B(B + C) of the eigenvalue problem in the span of the points; it takes the third power of that."""
