@@ -79,6 +79,8 @@ CASES = {
     "more samples than inputs": (Tanh(), 6, 15, (90, 60), {}),
     "three hidden layers": (Tanh(), 20, 8, (60, 40, 30), {"loss": "logistic"}),
     "narrow second layer": (GELU(), 20, 8, (40, 20), {"outputs": 2}),
+    "as many samples as inputs": (GELU(), 6, 6, (40,), {}),
+    "one more than inputs, biases": (Tanh(), 6, 7, (40,), {"bias": True, "scale": "he"}),
     "one sample": (Tanh(), 10, 1, (12,), {}),
 }
 

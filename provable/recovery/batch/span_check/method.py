@@ -57,6 +57,12 @@ def supports(observation: Observation) -> str | None:
     str or None
         None if it applies, otherwise the reason why not.
     """
+    spaces = _spaces(observation)
+    return spaces if isinstance(spaces, str) else None
+
+
+def _spaces(observation: Observation) -> Spaces | str:
+    """What the gradients span, or the reason why that is not enough."""
     if (reason := reason_against(observation)) is not None:
         return reason
     network = FullyConnected.of(observation)
@@ -85,7 +91,7 @@ def supports(observation: Observation) -> str | None:
         return _too_few_equations(spaces)
     if has_affine_slope(spaces.activations[0]) and not spaces.row_layers:
         return f"the derivative of {spaces.activations[0].type} is affine, so the gradient shows second moments only"
-    return None
+    return spaces
 
 
 def _too_few_equations(spaces: Spaces) -> str:
@@ -107,9 +113,9 @@ def _charts(spaces: Spaces) -> list[Chart]:
     span = spaces.spans[0]
     assert span is not None
     charts = []
-    if span.rank < span.right.shape[0] or span.unit:
+    if span.rank < span.right.shape[0] or spaces.complete(1) is not None:
         charts.append(Chart.of(spaces, span))
-    if spaces.complete(1) is None or not charts:
+    if spaces.complete(1) is None:
         charts.append(Chart.of(spaces, None))
     return charts
 
@@ -135,15 +141,14 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     UnsupportedError
         If `supports` gives a reason.
     """
-    if (reason := supports(observation)) is not None:
-        raise UnsupportedError(f"method {NAME}: {reason}")
+    spaces = _spaces(observation)
+    if isinstance(spaces, str):
+        raise UnsupportedError(f"method {NAME}: {spaces}")
     with np.errstate(all="ignore"):
-        return _recover(observation, rng)
+        return _recover(observation, spaces, rng)
 
 
-def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
-    network = FullyConnected.of(observation)
-    spaces = Spaces.of(network, precision(observation))
+def _recover(observation: Observation, spaces: Spaces, rng: np.random.Generator) -> Recovery:
     atoms: list[Atom] = []
     for chart in _charts(spaces):
         if len(atoms) < spaces.rank:
@@ -157,7 +162,7 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
         )
     verdict = None
     if len(atoms) == spaces.rank:
-        verdict = _judged(observation, network, spaces, atoms, remarks, rng)
+        verdict = _judged(observation, spaces, atoms, remarks, rng)
         if verdict.status != "failed":
             return verdict
     # Alone, only those count that the conditions determine. The whole may have failed for samples that cannot be told apart.
@@ -171,7 +176,7 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
             return nothing_found(observation, NAME, "; ".join(remarks))
         if len(atoms) < spaces.rank:
             remarks.append(f"{len(atoms)} of {spaces.rank} samples were found, each by its own conditions")
-        return _judged(observation, network, spaces, atoms, remarks, rng, incomplete=True)
+        return _judged(observation, spaces, atoms, remarks, rng, incomplete=True)
     assert verdict is not None
     return verdict
 
@@ -184,7 +189,6 @@ def _error(spaces: Spaces) -> float:
 
 def _judged(
     observation: Observation,
-    network: FullyConnected,
     spaces: Spaces,
     atoms: list[Atom],
     remarks: list[str],
@@ -193,6 +197,7 @@ def _judged(
     incomplete: bool = False,
 ) -> Recovery:
     """The verdict on samples; signs are chosen only for whole batches."""
+    network = spaces.network
     points, coefficients, remarks = np.array([atom.point for atom in atoms]), None, list(remarks)
     symmetries = ["positive-scaling"] if spaces.degree == 1 else []
     if spaces.degree > 1:
