@@ -292,6 +292,16 @@ def test_leading_subspace_has_the_largest_eigenvalues_of_either_sign(seed, sizes
     assert np.linalg.norm(outside, 2) < 1e-11
 
 
+@pytest.mark.parametrize("activation", [CUBIC, ODD], ids=["second moment", "third moment"])
+def test_span_without_forming_its_matrix(activation, monkeypatch):
+    gradient = observed(design(3, 5), activation, *batch(3, 2, 1))
+    formed = algorithm_1(gradient, 2, options=Options(observed=FIRST), rng=0).subspace
+    monkeypatch.setattr("provable.recovery.batch.wang2023.two_layers.FORMED_UP_TO", 0)
+    found = algorithm_1(gradient, 2, options=Options(observed=FIRST), rng=0).subspace
+    # both stop where ten iterations change 1e-12
+    np.testing.assert_allclose(found @ found.T, formed @ formed.T, atol=1e-10)
+
+
 def test_leading_subspace_of_nothing_is_still_a_basis():
     found = leading_subspace(lambda block: 0 * block, 5, 2, np.random.default_rng(0))
     np.testing.assert_array_equal(found.T @ found, np.eye(2))

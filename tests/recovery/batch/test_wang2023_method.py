@@ -103,6 +103,8 @@ def test_reduction_and_first_layer_alone(noisy):
     # ∂L/∂W alone tells the number of samples, ∂L/∂a alone does not
     unknown = dataclasses.replace(observation, batch_size=None)
     np.testing.assert_array_equal(estimate(without(unknown, "2/weight"), rng=rng(0)).points, one.points)
+    labelled = dataclasses.replace(unknown, labels=np.array([1.0, -1.0]))
+    assert len(estimate(without(labelled, "0/weight"), rng=rng(0)).points) == 2
     blind = recover(without(unknown, "0/weight"), rng(0))
     assert blind.status == "failed"
     assert "batch_size is not stated" in blind.reason
