@@ -111,11 +111,34 @@ def test_the_derivative_agrees_with_differences(system, seed):
 def test_the_surplus_counts_equations_and_unknowns(system):
     equations, points, _ = system
     rows, columns = equations.design(points).shape
-    assert equations.surplus(len(points)) == rows - columns - points.size
+    assert equations.surplus(len(points)) == equations.independent - columns - points.size
+    assert equations.independent <= rows == equations.size
+    if not isinstance(equations.activation, Polynomial):
+        assert equations.independent == rows
     for free, unknowns in (("constant", equations.outputs), ("linear", equations.outputs * equations.dimension)):
         extended = dataclasses.replace(equations, free=free)
         assert extended.surplus(2) == equations.surplus(2) - unknowns
         assert extended.design(points).shape == (rows, columns + unknowns)
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 1.0, -0.5]), min_size=3, max_size=5),
+    st.integers(1, 3),
+    st.integers(1, 40),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
+def test_a_polynomial_shows_no_more_than_its_monomials(coefficients, dimension, neurons, bias, seed):
+    """The rank of the terms of very many samples is the number of independent equations."""
+    rng = np.random.default_rng(seed)
+    weight, shift = rng.standard_normal((neurons, dimension)), rng.standard_normal(neurons) if bias else None
+    ones = np.ones((1, neurons))
+    equations = Equations(weight, shift, Polynomial(tuple(coefficients)), ones, ones, None, None, None)
+    design = equations.design(rng.standard_normal((300, dimension)))
+    # A gap of many orders: exact zeros beside products of Gaussian matrices of at most 40 rows and degree 4.
+    assert np.linalg.matrix_rank(design, tol=1e-10 * max(np.linalg.norm(design), 1e-300)) <= equations.independent
+    if any(coefficients[1:]) and coefficients[-1] and dimension > 1 and not bias:
+        assert np.linalg.matrix_rank(design, tol=1e-12 * np.linalg.norm(design)) == equations.independent
 
 
 @pytest.mark.parametrize(

@@ -175,8 +175,20 @@ class Equations:
         """Number of observed numbers."""
         return sum(piece.size for piece in self._pieces if piece is not None)
 
+    @property
+    def independent(self) -> int:
+        """Number of equations that can be independent: a polynomial of wᵀx shows its monomials in w only, however many w."""
+        if self.output_weight is None or not isinstance(self.activation, Polynomial):
+            return self.size
+        powers = np.flatnonzero(self.activation.coefficients)
+        if self.bias is not None:
+            powers = np.arange(int(np.max(powers, initial=0)) + 1)
+        monomials = sum(math.comb(self.dimension + int(power) - 1, int(power)) for power in powers)
+        neurons = int(self.output_weight.shape[1])
+        return self.size - self.outputs * max(neurons - monomials, 0)
+
     def surplus(self, count: int) -> int:
-        """Compare the number of equations with that of unknowns.
+        """Compare the number of independent equations with that of unknowns.
 
         Parameters
         ----------
@@ -188,7 +200,7 @@ class Equations:
         int
             Equations minus unknowns: n (d + p), or n (d + p - 1) on the unit sphere, and the constants.
         """
-        return self.size - count * (self.dimension + self.outputs - int(self.unit_norm)) - self.constants
+        return self.independent - count * (self.dimension + self.outputs - int(self.unit_norm)) - self.constants
 
     @property
     def _pieces(self) -> tuple[Float | None, ...]:

@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 from provable.architectures import Identity, Polynomial
 from provable.errors import UnsupportedError
 from provable.observations import Observation
-from provable.recovery.acceptance import nothing_found
+from provable.recovery.acceptance import nothing_found, power_of_two
 from provable.recovery.batch.chain import FullyConnected, numerical_rank, reason_against
 from provable.recovery.batch.judgement import judge
 from provable.recovery.batch.output_gradient.equations import Equations, Reflection
 from provable.recovery.batch.output_gradient.search import LONGEST_DESCENT, search, with_new_sample
 from provable.recovery.batch.output_gradient.signs_and_norms import MOST_SAMPLES, scales, turned_around
 from provable.recovery.batch.output_gradient.variable_projection import Fit, descend, fit
-from provable.recovery.batch.output_gradient.visibility import Visibility, without_invisible
+from provable.recovery.batch.output_gradient.visibility import INVISIBLE, Visibility, without_invisible
 from provable.recovery.batch.precision import precision
 from provable.recovery.batch.refinement import in_coordinates
 from provable.recovery.method import Method
@@ -64,6 +64,9 @@ ROUNDINGS = 64.0
 
 NEARLY = 1e-6
 """A search that ends with a smaller relative misfit above rounding shows what it found, as a candidate."""
+
+SCARCE = 0.25
+"""With fewer surplus equations than that share of the unknowns a second batch is searched for that explains them as well."""
 
 WELL_KNOWN = 1e-6
 """Samples that rounding leaves open by a larger relative error are named."""
@@ -97,10 +100,10 @@ def supports(observation: Observation) -> str | None:
     equations = _goal(Equations.of(_reduced(observation, network)[0], bool(observation.unit_norm)))
     count = _known_size(observation) or 1
     if equations.surplus(count) <= 0:
-        unknowns = equations.size - equations.surplus(count)
+        unknowns = equations.independent - equations.surplus(count)
         return (
-            f"{equations.size} equations for the {unknowns} unknowns of {count} sample{'s' if count > 1 else ''} do not "
-            "determine them; more equations than unknowns are needed"
+            f"{equations.independent} equations for the {unknowns} unknowns of {count} sample{'s' if count > 1 else ''} do "
+            "not determine them; more equations than unknowns are needed"
         )
     entries = equations.size * count * equations.dimension
     if entries > LARGEST_DERIVATIVE:
@@ -146,14 +149,16 @@ class _Solution:
 
 
 def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
-    whole = FullyConnected.of(observation)
+    power = power_of_two(*observation.vector.values())
+    scaled = {name: np.ldexp(piece, -power) for name, piece in observation.vector.items()}
+    whole = FullyConnected.of(dataclasses.replace(observation, vector=scaled))
     network, basis = _reduced(observation, whole)
     equations = Equations.of(network, bool(observation.unit_norm))
     goal = _goal(equations)
     known = _known_size(observation)
     rank = 1 if whole.first.weight_gradient is None else max(1, numerical_rank(whole.first.weight_gradient))
     sizes = range(min(rank, LARGEST_BATCH), LARGEST_BATCH + 1) if known is None else (known,)
-    solution, best = None, None
+    solution, best, rivals = None, None, False
     for count in sizes:
         if goal.surplus(count) <= 0:
             break
@@ -164,6 +169,9 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
                 solution = _finished(attempt, goal, found, precision(observation))
             best = found if math.isfinite(found.cost) else None
             if solution is not None:
+                if attempt.surplus(count) < SCARCE * (attempt.independent - attempt.surplus(count)):
+                    other = _searched(goal, count, rng, most=most // 2, unit=precision(observation), start=None)
+                    rivals = _is_rival(goal, solution, other, precision(observation))
                 break
         if solution is not None:
             break
@@ -173,7 +181,24 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     if equations.norm_open and equations.output_bias is not None:
         points = points / scales(solution.found.coefficients, equations.output_bias)[:, None]
     points = points if basis is None else points @ basis.T
-    return _concluded(observation, whole, solution, points, known, rng)
+    result = _concluded(observation, whole, solution, points, known, rng)
+    if not rivals:
+        return result
+    reason = "another batch explains the gradient as well, so it does not determine the batch"
+    return dataclasses.replace(
+        result, status="failed", labels=None, reason="; ".join(filter(None, (reason, result.reason)))
+    )
+
+
+def _is_rival(goal: Equations, solution: _Solution, other: Fit, unit: float) -> bool:
+    """Whether a second solution is another batch, and no mere image of the first under a sign or in another order."""
+    first, second = solution.found.points, other.points
+    if other.relative > _tolerance(goal, len(second), unit) or solution.visibility.open_directions:
+        return False
+    distances = np.linalg.norm(first[:, None] - second[None], axis=2)
+    if goal.is_even or ((reflection := goal.reflection) is not None and reflection.odd):
+        distances = np.minimum(distances, np.linalg.norm(first[:, None] + second[None], axis=2))
+    return bool(np.max(np.min(distances, axis=1)) > INVISIBLE * np.max(np.linalg.norm(first, axis=1)))
 
 
 def _reduced(observation: Observation, network: FullyConnected) -> tuple[FullyConnected, Float | None]:

@@ -34,6 +34,10 @@ _SAME = 1e-3
 _ENOUGH = 8
 """Starts that end in the lowest minimum, above rounding, before the search gives up."""
 
+_NEAR, _ENOUGH_NEAR = 1e-6, 3
+"""So many starts that end below that relative misfit, but above rounding, are in a valley that cannot be followed to its end:
+samples that are nearly parallel, or noise."""
+
 _GAIN = 0.99
 """A replacement must lower the squared misfit by this factor."""
 
@@ -101,7 +105,7 @@ def search(
         The best found; its `Fit.relative` says whether it explains the observation.
     """
     best: Fit | None = None
-    ends: list[float] = []
+    ends: list[Fit] = []
     dampings = itertools.cycle(FIRST_DAMPINGS)
     left = most
 
@@ -125,8 +129,9 @@ def search(
                 found, tried = other, 0
         if best is None or found.cost < best.cost or found.relative <= tolerance:
             best = found
-        ends.append(found.cost)
-        if sum(cost <= (1 + _SAME) * best.cost for cost in ends) >= _ENOUGH:
+        ends.append(found)
+        lowest = sum(end.cost <= (1 + _SAME) * best.cost for end in ends)
+        if lowest >= _ENOUGH or sum(end.relative < _NEAR for end in ends) >= _ENOUGH_NEAR:
             break
     assert best is not None
     return best

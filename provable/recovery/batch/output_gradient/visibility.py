@@ -53,7 +53,8 @@ def visibility(equations: Equations, observed: Float, found: Fit, precision: flo
     Returns
     -------
     Visibility
-        From the singular values of the derivative by relative changes of the samples and by the coefficients.
+        From the singular values of the derivative by relative changes of the samples and of the coefficients, these relative
+        to the largest.
     """
     count, dimension = found.points.shape
     norms = np.linalg.norm(found.points, axis=1)
@@ -64,7 +65,8 @@ def visibility(equations: Equations, observed: Float, found: Fit, precision: flo
         tangents = [np.linalg.svd(direction[None, :])[2][1:].T for direction in directions]
         moving = np.stack([moving[:, index] @ basis for index, basis in enumerate(tangents)], axis=1)
     width = moving.shape[2]
-    columns = np.concatenate([moving.reshape(len(observed), -1), equations.design(found.points)], axis=1)
+    design = equations.design(found.points) * float(np.max(np.abs(found.coefficients)))
+    columns = np.concatenate([moving.reshape(len(observed), -1), design], axis=1)
     _, values, rows = np.linalg.svd(columns, full_matrices=False)
     level = 16 * EPSILON * math.sqrt(sum(columns.shape)) * values[0]
     open_directions = int(np.count_nonzero(values <= level)) + columns.shape[1] - len(values)
