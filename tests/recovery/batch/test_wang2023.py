@@ -274,6 +274,7 @@ def test_sign_of_an_odd_activation_is_open(seed):
 # The span
 
 
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     sizes=hnp.arrays(np.float64, (3,), elements=st.floats(0.5, 2.0)),
@@ -283,11 +284,12 @@ def test_sign_of_an_odd_activation_is_open(seed):
 def test_leading_subspace_has_the_largest_eigenvalues_of_either_sign(seed, sizes, signs, scale):
     rng = np.random.default_rng(seed)
     basis = np.linalg.qr(rng.standard_normal((7, 7)))[0]
-    values = np.concatenate([sizes * signs, rng.uniform(-0.2, 0.2, 4)])
+    values = np.concatenate([sizes * signs, rng.uniform(-0.1, 0.1, 4)])
     matrix = scale * (basis * values) @ basis.T
     found = leading_subspace(lambda block: matrix @ block, 7, 3, rng)
     np.testing.assert_allclose(found.T @ found, np.eye(3), atol=100 * EPSILON)
-    # ten iterations contract by (6.2 / 6.5)^10 = 0.6 at least, so that what is left is about what the last ten changed
+    # ten iterations contract by (6.1 / 6.5)^10 = 0.53 at least, so that all 500 reach rounding and what is left is no more
+    # than a few times what the last ten changed, 1e-12
     outside = basis[:, :3] - found @ (found.T @ basis[:, :3])
     assert np.linalg.norm(outside, 2) < 1e-11
 
