@@ -18,6 +18,9 @@ from provable.recovery.batch.chain import LinearLayer
 
 Float = NDArray[np.float64]
 
+_FIRST_SKETCH = 96
+"""Random vectors with which a large matrix is multiplied at first; then twice as many, and so on."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Span:
@@ -73,10 +76,11 @@ class Span:
             unit = _power_of_two(_norm(matrix), _norm(layer.bias_gradient))
             matrix = np.column_stack([matrix, unit * layer.bias_gradient])
         power = -math.frexp(float(np.max(np.abs(matrix), initial=0.0)))[1]
-        left, singular, right = np.linalg.svd(np.ldexp(matrix, power), full_matrices=False)
         # Independent errors of one unit of rounding per entry; the products behind an entry cancel, hence the factor 16.
         level = 16 * precision * (math.sqrt(matrix.shape[0]) + math.sqrt(matrix.shape[1]))
-        level *= float(np.max(np.abs(np.ldexp(matrix, power)), initial=0.0))
+        scaled = np.ldexp(matrix, power)
+        level *= float(np.max(np.abs(scaled), initial=0.0))
+        left, singular, right = leading_singular(scaled, level)
         rank = int(np.count_nonzero(singular > level))
         error = level / float(singular[rank - 1]) if rank else 1.0
         return cls(left[:, :rank], np.ldexp(singular[:rank], -power), right[:rank].T, unit, error)
@@ -128,6 +132,55 @@ class Span:
             :math:`C^{-1}`: it vanishes on the coordinates of every other sample.
         """
         return np.asarray((self.left.T @ sensitivity) / self.singular)
+
+
+def leading_singular(matrix: Float, level: float) -> tuple[Float, Float, Float]:
+    """Singular values and vectors, all those above a level at least.
+
+    Large matrices of small rank are projected first: on the range of their product with random vectors, and of one more
+    product with their transpose and themselves. If what is left has a spectral norm below the level, nothing is lost.
+
+    Parameters
+    ----------
+    matrix : array of shape (m, k)
+        Finite numbers.
+    level : float
+        Singular values below it are of no interest.
+
+    Returns
+    -------
+    left, singular, right : arrays of shape (m, r), (r,) and (r, k)
+        Those of a decomposition.
+
+    References
+    ----------
+    N. Halko, P.-G. Martinsson and J. Tropp, Finding structure with randomness, SIAM Review 53 (2011), Algorithm 4.4.
+    """
+    size, largest = _FIRST_SKETCH, min(matrix.shape)
+    # The same vectors every time: the outcome does not depend on them but for rounding.
+    generator = np.random.default_rng(0)
+    while 3 * size <= largest:
+        range_basis = np.linalg.qr(matrix @ generator.standard_normal((matrix.shape[1], size)))[0]
+        range_basis = np.linalg.qr(matrix @ np.linalg.qr(matrix.T @ range_basis)[0])[0]
+        inside = range_basis.T @ matrix
+        if _spectral_norm(matrix - range_basis @ inside, generator) <= level:
+            left, singular, right = np.linalg.svd(inside, full_matrices=False)
+            return range_basis @ left, singular, right
+        size *= 2
+    return np.linalg.svd(matrix, full_matrices=False)
+
+
+def _spectral_norm(matrix: Float, generator: np.random.Generator) -> float:
+    """The largest singular value, from below but for a few per cent: by ten steps of the power method on eight vectors."""
+    vectors = generator.standard_normal((matrix.shape[1], 8))
+    norm = 0.0
+    for _ in range(10):
+        image = matrix @ np.linalg.qr(vectors)[0]
+        norm = float(np.linalg.norm(image, 2))
+        vectors = matrix.T @ image
+        if not np.any(vectors):
+            break
+    return norm
 
 
 def _norm(array: Float) -> float:
