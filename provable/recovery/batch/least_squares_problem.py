@@ -16,7 +16,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from provable.arithmetic import EPSILON
-from provable.errors import InputError
+from provable.errors import InputError, UnsupportedError
 from provable.measures import Measure
 from provable.networks import embed
 from provable.networks.embedding_derivative import normal_equations
@@ -81,9 +81,14 @@ class LeastSquares:
         ------
         InputError
             If the mask does not fit the observation, or that has no vector.
+        UnsupportedError
+            If the numbers observed are so large that their squares leave the range of float64.
         """
         if not observation.vector:
             raise InputError(f"kind: found {observation.kind}; an observation with a vector is accepted")
+        with np.errstate(over="ignore"):
+            if not math.isfinite(norm_of(observation.vector.values())):
+                raise UnsupportedError("vector: holds numbers whose squares are too large for float64")
         given = mask or {}
         for key, chosen in given.items():
             if key not in observation.vector:

@@ -32,7 +32,7 @@ from provable.networks.local_steps import local_steps
 from provable.observations import Observation
 from provable.observations.labels import check_labels
 from provable.observations.local_training import as_one_step, check_steps
-from provable.recovery.acceptance import RATIO, longest
+from provable.recovery.acceptance import RATIO, longest, norm_of
 from provable.recovery.batch.noisy_recovery import chi_square_limit
 from provable.recovery.batch.random_starts import from_random_starts, in_span, leading_span
 
@@ -117,7 +117,8 @@ def from_local_steps(
     InputError
         If something does not fit.
     UnsupportedError
-        If the loss is not squared and no labels are known, or the unrolled derivative would take over 2 GiB.
+        If the loss is not squared and no labels are known, the unrolled derivative would take over 2 GiB, or squares of the
+        observed numbers leave the range of float64.
     """
     count, generator = check_steps(steps, learning_rate), np.random.default_rng(rng)
     gradient = as_one_step(observation, steps=count, learning_rate=learning_rate)
@@ -130,6 +131,9 @@ def from_local_steps(
         raise UnsupportedError(f"loss: found {loss}; without known labels, squared is accepted")
     # θ_K is rounded before θ_0 is subtracted, which is noise as well.
     rounding = EPSILON * max(float(np.max(np.abs(observation.parameters[key]))) for key in observation.vector)
+    with np.errstate(over="ignore"):
+        if not math.isfinite(norm_of([*gradient.vector.values(), *observation.vector.values()])):
+            raise UnsupportedError("vector: holds numbers whose squares are too large for float64")
     basis = leading_span(observation, samples, max(float(noise), rounding))
     whole = _Unrolled(observation, count, learning_rate, known)
     inner = whole if basis is None else _Unrolled(in_span(observation, basis), count, learning_rate, known)
@@ -191,9 +195,9 @@ class _Unrolled:
     def minimised(self, points: Float, wanted: Float) -> tuple[Float, Float, float]:
         """The method of Levenberg and Marquardt, by orthogonal decompositions."""
         unit = bool(self.observation.unit_norm)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             current = self.evaluated(points, wanted)
-            if current is None or not np.isfinite(current[0]).all():
+            if current is None or not np.isfinite(current[0] @ current[0]):
                 return points, wanted, math.inf
             damping = 1e-3
             for _ in range(STEPS):
@@ -237,14 +241,15 @@ class _Unrolled:
         labels = wanted if self.labels is None else self.labels
         current = self.evaluated(points, wanted)
         unknowns = points.size + wanted.size
-        if current is None:
-            return UnrolledRecovery(
-                shaped, labels, math.inf, len(self.seen) - unknowns, np.full(count, math.inf), "rejected",
-                "training overflows at the estimate",
-            )  # fmt: skip
+        with np.errstate(all="ignore"):
+            information = None if current is None else current[1].T @ current[1]
+        if current is None or information is None or not np.isfinite(information).all():
+            freedom, open_ended = len(self.seen) - unknowns, np.full(count, math.inf)
+            reason = "training overflows at the estimate"
+            return UnrolledRecovery(shaped, labels, math.inf, freedom, open_ended, "rejected", reason)
         misfit, jacobian = current
         inverse = inverse_information(
-            jacobian.T @ jacobian,
+            information,
             points,
             unit_norm=bool(self.observation.unit_norm),
             push=lambda directions: directions @ jacobian.T,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from provable.architectures import Architecture, Flatten, Linear, ReLU, Softplus, Tanh
 from provable.arithmetic import EPSILON
-from provable.errors import InputError
+from provable.errors import InputError, UnsupportedError
 from provable.leakage.metrics import batch_cramer_rao
 from provable.leakage.metrics.batch_cramer_rao import BatchCramerRao
 from provable.measures import Measure
@@ -334,6 +334,9 @@ def test_degenerate_gradients_end_without_a_claim():
     zero = dataclasses.replace(observation, vector={key: np.zeros(p.shape) for key, p in observation.vector.items()})
     found = from_random_starts(zero, 2, noise=0.0, starts=2, rng=0)
     assert found.status != "consistent-with-noise"
+    huge = {key: 1e200 * piece for key, piece in observation.vector.items()}
+    with pytest.raises(UnsupportedError, match="vector: holds numbers whose squares are too large"):
+        from_random_starts(dataclasses.replace(observation, vector=huge), 2, noise=0.0)
     far = maximum_likelihood(observation, 1e200 * truth.points, 1e200 * truth.coefficients, noise=1.0)
     assert far.status == "rejected"
 

@@ -111,3 +111,34 @@ def test_misfits_are_refused():
     gradient = Observation.from_data(network, parameters, points, labels)
     with pytest.raises(InputError, match="kind: found gradient"):
         from_local_steps(gradient, 2, steps=2, learning_rate=0.01)
+
+
+def test_diverging_training_ends_without_a_claim():
+    network, parameters, points, labels = batch(6)
+    rate = 10.0
+    sent = after_local_steps(network, parameters, points, labels, steps=4, learning_rate=rate)
+    found = from_local_steps(sent, 2, steps=4, learning_rate=rate, starts=1, rng=0)
+    assert found.status != "consistent-with-noise" or point_error(found.points, points) < 1e-6
+    # a change that only training near overflow explains
+    large = {key: 1e100 * piece for key, piece in sent.vector.items()}
+    absurd = from_local_steps(dataclasses.replace(sent, vector=large), 2, steps=4, learning_rate=rate, starts=1, rng=0)
+    assert absurd.status == "rejected"
+    with pytest.raises(UnsupportedError, match="vector: holds numbers whose squares are too large"):
+        huge = {key: 1e200 * piece for key, piece in sent.vector.items()}
+        from_local_steps(dataclasses.replace(sent, vector=huge), 2, steps=4, learning_rate=rate)
+
+
+def test_nothing_is_made_of_no_change():
+    network, parameters, _, _ = batch(7)
+    still = Observation(
+        "parameter-change", network, parameters, {key: np.zeros(piece.shape) for key, piece in parameters.items()}
+    )
+    assert from_local_steps(still, 2, steps=2, learning_rate=0.01, starts=1, rng=0).status != "consistent-with-noise"
+
+
+def test_few_numbers_prove_nothing():
+    network, parameters, points, labels = batch(8, width=4)
+    sent = after_local_steps(network, parameters, points, labels, steps=2, learning_rate=0.01)
+    part = dataclasses.replace(sent, vector={"2/weight": sent.vector["2/weight"]})
+    found = from_local_steps(part, 2, steps=2, learning_rate=0.01, starts=1, rng=0)
+    assert found.status == "rejected" and "4 equations for 14 unknowns" in found.reason
