@@ -309,8 +309,12 @@ def plot(table: Table, path: Path) -> None:
     figure, panels = pyplot.subplots(2, 3, figsize=(14, 8), layout="constrained")
     attack, printed, given = "tab:blue", "tab:red", "tab:orange"
 
+    drawn = set()
+
     def draw(axes, defence, noise=None, marker="o", label="", colour=attack, key="attack_error", line=""):
         where, values = table.series(defence, key, noise)
+        if len(where):
+            drawn.add(axes)
         shown = np.isfinite(values) & (values > 0)
         # Where not all seeds succeed, the maximum of the likelihood may be anywhere: an open marker, at 3 at most.
         values = np.minimum(values, 3.0)
@@ -350,7 +354,7 @@ def plot(table: Table, path: Path) -> None:
     draw(axes, "clipping", 1e-3, "", "Cramér-Rao, σ = 0.001", "k", "cramer_rao", "-")
     lower(axes, "clipping", 1e-3)
     draw(axes, "clipping", 0.0, "x", "moments, given the span, σ = 0", given, "moment_error_given_span", "--")
-    axes.set(xscale="log", yscale="log", xlabel="clipped norm / norm", title="clipping: none without noise")
+    axes.set(xscale="log", yscale="log", xlabel="clipped norm / norm", title="clipping alone: no defence")
 
     axes = panels[0, 2]
     for sigma, marker in ((0.0, "o"), (1e-3, "s")):
@@ -358,7 +362,10 @@ def plot(table: Table, path: Path) -> None:
     draw(axes, "pruning", 1e-3, "", "Cramér-Rao, σ = 0.001", "k", "cramer_rao", "-")
     axes.axvline(1, color="0.7")
     axes.set(
-        xscale="log", yscale="log", xlabel="entries kept / unknowns", title="pruning: none while equations suffice"
+        xscale="log",
+        yscale="log",
+        xlabel="entries kept / unknowns",
+        title="pruning: no defence while equations suffice",
     )
 
     axes = panels[1, 0]
@@ -371,7 +378,7 @@ def plot(table: Table, path: Path) -> None:
     axes = panels[1, 1]
     draw(axes, "local steps, unrolled", marker="o", label="unrolled steps")
     draw(axes, "local steps, as one", marker="s", colour=printed, label="read as one step", line="--")
-    axes.set(yscale="log", xlabel="K", title="local steps: none if K and η are known")
+    axes.set(yscale="log", xlabel="K", title="local steps: no defence if K and η are known")
 
     axes = panels[1, 2]
     for sigma, marker in ((0.0, "o"), (1e-3, "s")):
@@ -379,6 +386,7 @@ def plot(table: Table, path: Path) -> None:
     draw(axes, "aggregation", 1e-3, "", "Cramér-Rao, σ = 0.001", "k", "cramer_rao", "-")
     axes.set(yscale="log", xlabel="clients of 3 samples", title="secure aggregation: a larger batch")
     for axes in panels.flat:
+        axes.set_visible(axes in drawn)
         axes.legend(fontsize=7)
         axes.set_ylabel("error per sample")
         axes.grid(color="0.92")
