@@ -155,6 +155,34 @@ class SparseSearch:
             direction = _reweighted(self.rows, start, smoothing=0.3, until=1e-9, steps=50)
         return self.polished(direction, fewest, rng)
 
+    def descended_within(self, found: Float, fewest: int, rng: np.random.Generator) -> list[Float]:
+        """Descend among the rows in which a known direction vanishes, where similar samples have more zeros.
+
+        Parameters
+        ----------
+        found : array of shape (n,)
+            The known direction, to which the descent is orthogonal.
+        fewest : int
+            Zeros that a vector must have to be kept.
+        rng : numpy.random.Generator
+            Draws the start.
+
+        Returns
+        -------
+        list of array of shape (n,)
+            What was found, coordinates of norm 1, polished; the known direction may be among them.
+        """
+        dimension = self.rows.shape[1]
+        rows = np.flatnonzero(self.zeros(found[:, None])[:, 0])
+        if dimension < 3 or len(rows) < dimension:
+            return []
+        complement = np.linalg.svd(found[None])[2][1:].T
+        start = rng.standard_normal((dimension - 1,))
+        inside = _reweighted(self.rows[rows] @ complement, start, smoothing=0.3, until=1e-9, steps=50)
+        zero = np.zeros(len(self.rows), dtype=bool)
+        zero[rows] = np.abs(self.rows[rows] @ (complement @ inside)) <= _LOOSE * self.tolerance[rows]
+        return self.kernel(zero, fewest, rng, divide=True)
+
     def polished(self, direction: Float, fewest: int, rng: np.random.Generator, *, divide: bool = True) -> list[Float]:
         """Replace a direction by the kernel of all rows in which it vanishes.
 
@@ -174,16 +202,36 @@ class SparseSearch:
         list of array of shape (n,)
             One direction if the kernel has one dimension; sparse ones inside if it has a few; none otherwise.
         """
-        dimension = self.rows.shape[1]
         zero = np.abs(self.rows @ direction) <= _LOOSE * self.tolerance
-        if np.count_nonzero(zero) < max(fewest, dimension - 1):
+        if np.count_nonzero(zero) < max(fewest, self.rows.shape[1] - 1):
+            return []
+        return self.kernel(zero, fewest, rng, divide=divide)
+
+    def kernel(self, zero: Bools, fewest: int, rng: np.random.Generator, *, divide: bool = True) -> list[Float]:
+        """Find sparse vectors in the kernel of chosen rows.
+
+        Parameters
+        ----------
+        zero : array of bool of shape (m',)
+            The rows.
+        fewest, rng, divide
+            As for `polished`.
+
+        Returns
+        -------
+        list of array of shape (n,)
+            As for `polished`.
+        """
+        dimension = self.rows.shape[1]
+        if np.count_nonzero(zero) < dimension - _LARGEST_KERNEL:
             return []
         singular, turned = np.linalg.svd(self.rows[zero])[1:]
         if len(singular) < dimension:
             singular = np.concatenate([singular, np.zeros(dimension - len(singular))])
         nullity = int(np.count_nonzero(singular <= np.linalg.norm(self.tolerance[zero])))
         if nullity <= 1:
-            return [turned[-1]]
+            enough = np.count_nonzero(self.zeros(turned[-1][:, None])) >= fewest
+            return [turned[-1]] if enough else []
         if nullity > _LARGEST_KERNEL or not divide:
             return []
         kernel = turned[-nullity:].T

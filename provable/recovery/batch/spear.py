@@ -20,7 +20,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from provable.architectures import ReLU
+from provable.architectures import Identity, ReLU
 from provable.errors import UnsupportedError
 from provable.observations import Observation
 from provable.recovery.acceptance import nothing_found
@@ -116,7 +116,8 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
         return nothing_found(observation, NAME, f"no sample is visible in layer {first.index}: its gradient is zero")
     if (reason := too_many(observation, space.dimension)) is not None:
         return nothing_found(observation, NAME, reason)
-    search = Search(space, Disaggregation(space, first, bool(observation.unit_norm)), rng)
+    disaggregation = Disaggregation(space, first, bool(observation.unit_norm))
+    search = Search(space, disaggregation, rng, outputs=_output_weights(FullyConnected.of(observation)))
     search.run()
     if search.choice is None:
         return nothing_found(observation, NAME, search.failure(first.index))
@@ -132,8 +133,22 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     return not_whole(observation, recovery)
 
 
+# Far above the error of a direction, far below the share of the neurons in which two samples of different patterns differ.
+_POSSIBLE = 2.0**-16
+
 KEPT = 4
 """Directions per sample that are kept, those with most zeros."""
+
+
+def _output_weights(chain: FullyConnected) -> Float | None:
+    """The weights by which hidden units enter the outputs, one column per output; None with more hidden layers."""
+    if len(chain.layers) < 2 or any(not isinstance(layer.activation, Identity) for layer in chain.layers[1:-1]):
+        return None
+    product = chain.last.weight
+    for layer in chain.layers[-2:0:-1]:
+        product = product @ layer.weight
+    weights: Float = product.T
+    return weights
 
 
 class Search:
@@ -147,6 +162,9 @@ class Search:
         Judges choices.
     rng : numpy.random.Generator
         Draws rows and starts.
+    outputs : array of shape (m, C), optional
+        The weights A behind a single hidden layer: then column i of D is (A ρ_i) ∘ σ'(z_i), and a direction is refused
+        unless its entries, where they do not vanish, are those of a combination of the columns of A.
 
     Attributes
     ----------
@@ -158,10 +176,18 @@ class Search:
         How much was tried.
     """
 
-    def __init__(self, space: ColumnSpace, disaggregation: Disaggregation, rng: np.random.Generator) -> None:
-        self.space, self.disaggregation, self.rng = space, disaggregation, rng
+    def __init__(
+        self,
+        space: ColumnSpace,
+        disaggregation: Disaggregation,
+        rng: np.random.Generator,
+        *,
+        outputs: Float | None = None,
+    ) -> None:
+        self.space, self.disaggregation, self.rng, self.outputs = space, disaggregation, rng, outputs
         self.sparse = SparseSearch.of(space)
         self.found: list[Float] = []
+        self._seen: list[Float] = []
         self.choice: Integers | None = None
         self.draws = self.descents = 0
         self.fewest = self._threshold(FALSE_REJECTIONS[0])
@@ -214,16 +240,20 @@ class Search:
             self._collect(self.sparse.sampled(DRAWS_AT_ONCE, self.fewest, self.rng))
 
     def descend(self) -> None:
-        """Descend from random starts, most of them orthogonal to directions found before."""
+        """Descend from random starts, some of them in view of directions found before."""
         dimension = self.space.dimension
         for _ in range(DESCENTS_PER_SAMPLE * dimension):
             if self.choice is not None:
                 break
             self.descents += 1
-            known: list[Float] = []
-            if self.descents % 4 and self.found:
-                count = min(len(self.found), dimension - 1)
-                known = [self.found[k] for k in self.rng.permutation(len(self.found))[:count]]
+            # One in four from anywhere, one orthogonally to what was found, two in the rows where a direction vanishes.
+            turn = self.descents % 4 if self._seen else 0
+            if turn >= 2:
+                one = self._seen[int(self.rng.integers(len(self._seen)))]
+                self._collect(self.sparse.descended_within(one, self.fewest, self.rng))
+                continue
+            count = min(len(self._seen), dimension - 1) if turn else 0
+            known = [self._seen[k] for k in self.rng.permutation(len(self._seen))[:count]]
             self._collect(self.sparse.descended(known, self.fewest, self.rng))
 
     def failure(self, index: int) -> str:
@@ -249,19 +279,55 @@ class Search:
     def _collect(self, candidates: list[Float]) -> None:
         fresh = False
         for candidate in candidates:
-            if is_new(candidate, self.found):
-                self.found.append(candidate)
-                fresh = True
+            if is_new(candidate, self._seen):
+                # Vectors that are no sample's lead to others all the same.
+                self._seen = self._sparsest([*self._seen, candidate])
+                if is_new(candidate, self.found) and self._is_possible(candidate):
+                    self.found = self._sparsest([*self.found, candidate])
+                    fresh = True
         if not fresh:
             return
+        dimension = self.space.dimension
+        if len(self.found) < dimension - 1:
+            return
+        directions = self.directions
+        choice, agreement = self.disaggregation.best_choice(directions)
+        if len(choice) == dimension and agreement.score == 1.0:
+            self.choice = choice
+            return
+        if len(choice) == dimension - 1:
+            agreement = self._completed(directions, choice)
+        # If all other directions are right, so is the sample, which is orthogonal to them, and its own zeros tell more.
+        active = agreement.active[agreement.shares < 1.0][:, directions.decided]
+        self._collect([one for row in active for one in self.sparse.kernel(~row, self.fewest, self.rng)])
+
+    def _sparsest(self, vectors: list[Float]) -> list[Float]:
         most = KEPT * self.space.dimension
-        if len(self.found) > most:
-            zeros = np.count_nonzero(self.sparse.zeros(np.array(self.found).T), axis=0)
-            self.found = [self.found[place] for place in np.sort(np.argsort(-zeros, kind="stable")[:most])]
-        if len(self.found) >= self.space.dimension:
-            choice, agreement = self.disaggregation.best_choice(self.directions)
-            if len(choice) == self.space.dimension and agreement.score == 1.0:
-                self.choice = choice
+        if len(vectors) <= most:
+            return vectors
+        zeros = np.count_nonzero(self.sparse.zeros(np.array(vectors).T), axis=0)
+        least = int(np.argmin(zeros))
+        return vectors[:least] + vectors[least + 1 :]
+
+    def _completed(self, directions: Directions, choice: Integers) -> Agreement:
+        """Agreement of n - 1 directions with the one orthogonal to them in the place of the one that is missing."""
+        vectors = directions.vectors[:, choice]
+        rest = np.linalg.svd(vectors)[0][:, -1:]
+        active = np.column_stack([directions.active[:, choice], np.zeros(len(directions.decided), dtype=bool)])
+        with_rest = Directions(np.column_stack([vectors, rest]), active, directions.decided)
+        return self.disaggregation.agreement(with_rest, np.arange(self.space.dimension))
+
+    def _is_possible(self, direction: Float) -> bool:
+        """Whether the entries that do not vanish are those of a combination of the output weights."""
+        if self.outputs is None:
+            return True
+        decided = np.flatnonzero(self.sparse.decided)
+        rows = decided[~self.sparse.zeros(direction[:, None])[:, 0]]
+        if len(rows) <= self.outputs.shape[1]:
+            return True
+        entries, weights = self.space.basis[rows] @ direction, self.outputs[rows]
+        left = entries - weights @ np.linalg.lstsq(weights, entries, rcond=None)[0]
+        return bool(np.linalg.norm(left) <= _POSSIBLE * np.linalg.norm(entries))
 
 
 METHOD = Method(NAME, supports, recover)
