@@ -115,7 +115,7 @@ class RowSpace:
         self.separation = (self.weights.independence * self.weights.least).lower()
         points = first.inputs
         inner = points.transpose() * points
-        matrix, metric = self._forms(inner, points, first.gradients)
+        matrix, metric = forms_on_span(batch, self.bias)
         if slice_points:
             matrix = matrix + _slices(inner, batch.outputs) * _trace(matrix)
         found = relative_lower_eigenvalue(matrix, metric)
@@ -126,37 +126,6 @@ class RowSpace:
             )
         self.rest = found.sqrt().abs_lower()
         self.length = spectral_upper(points)
-
-    def _forms(self, inner: BallMatrix, points: BallMatrix, gradients: BallMatrix) -> tuple[BallMatrix, BallMatrix]:
-        """M, and the form of lengths, in the coordinates (u_1, c_1, u_2, …)."""
-        batch, width = self.batch, self.batch.size + self.batch.outputs
-        lists = [response.tolist() for response in batch.responses(points)]
-        responses = flint.arb_mat([list(itertools.chain(*rows)) for rows in zip(*lists, strict=True)])
-        squares = (responses.transpose() * responses).tolist()
-        mixed = (responses.transpose() * gradients).tolist()  # [i a][k]: column a of G_i times g_k
-        products, gram = (gradients.transpose() * gradients).tolist(), inner.tolist()
-        span, zero = range(batch.size), flint.arb(0)
-        rows, lengths = [], []
-        for i in span:
-            for a in range(width):
-                row, length = [], []
-                for j in span:
-                    factor = gram[i][j] + int(self.bias)
-                    left, right = squares[i * width + a], mixed[i * width + a][j]
-                    for b in range(width):
-                        value = factor * left[j * width + b]
-                        if b < batch.size:  # (G_iᵀ g_j)(x_iᵀ X)
-                            value += right * gram[i][b]
-                        if a < batch.size:
-                            value += gram[j][a] * mixed[j * width + b][i]
-                            if b < batch.size:
-                                value += products[i][j] * gram[a][b]
-                        row.append(value)
-                        same = gram[a][b] if a < batch.size > b else flint.arb(int(a == b))
-                        length.append(same if i == j and (a < batch.size) == (b < batch.size) else zero)
-                rows.append(row)
-                lengths.append(length)
-        return flint.arb_mat(rows), flint.arb_mat(lengths)
 
     def kept(self, bounds: Bounds) -> Ball:
         """Part of the numbers at ẑ that is left within a radius.
@@ -202,6 +171,53 @@ class RowSpace:
             coupling=_upper(self.weights.largest_quotient(found.by_point) * self.weights.least * augmented * _MARGIN),
             rest=(self.rest - moved * _DEVIATION_MARGIN).lower(),
         )
+
+
+def forms_on_span(batch: Batch, bias: bool) -> tuple[BallMatrix, BallMatrix]:
+    """Enclose JᵀJ and the form of squared lengths where every point moves within the span of the batch.
+
+    Parameters
+    ----------
+    batch : Batch
+        The samples; the first step is linear, and its weight gradient is the piece.
+    bias : bool
+        Whether its bias gradient counts as well.
+
+    Returns
+    -------
+    tuple of arb_mat
+        M and N, in the coordinates (u_1, c_1, u_2, …) with x_i moving by X̂u_i.
+    """
+    width = batch.size + batch.outputs
+    points, gradients = batch.layers[0].inputs, batch.layers[0].gradients
+    inner = points.transpose() * points
+    lists = [response.tolist() for response in batch.responses(points)]
+    responses = flint.arb_mat([list(itertools.chain(*rows)) for rows in zip(*lists, strict=True)])
+    squares = (responses.transpose() * responses).tolist()
+    mixed = (responses.transpose() * gradients).tolist()  # [i a][k]: column a of G_i times g_k
+    products, gram = (gradients.transpose() * gradients).tolist(), inner.tolist()
+    span, zero = range(batch.size), flint.arb(0)
+    rows, lengths = [], []
+    for i in span:
+        for a in range(width):
+            row, length = [], []
+            for j in span:
+                factor = gram[i][j] + int(bias)
+                left, right = squares[i * width + a], mixed[i * width + a][j]
+                for b in range(width):
+                    value = factor * left[j * width + b]
+                    if b < batch.size:  # (G_iᵀ g_j)(x_iᵀ X)
+                        value += right * gram[i][b]
+                    if a < batch.size:
+                        value += gram[j][a] * mixed[j * width + b][i]
+                        if b < batch.size:
+                            value += products[i][j] * gram[a][b]
+                    row.append(value)
+                    same = gram[a][b] if a < batch.size > b else flint.arb(int(a == b))
+                    length.append(same if i == j and (a < batch.size) == (b < batch.size) else zero)
+            rows.append(row)
+            lengths.append(length)
+    return flint.arb_mat(rows), flint.arb_mat(lengths)
 
 
 class LayerInputs:

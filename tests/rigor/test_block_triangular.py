@@ -34,7 +34,7 @@ from provable.networks import Parameters, embed
 from provable.observations import Observation
 from provable.rigor.balls import ball, ball_matrix, midpoints
 from provable.rigor.batch_chain import Batch
-from provable.rigor.block_triangular import Bounds, LayerInputs, RowSpace
+from provable.rigor.block_triangular import Bounds, LayerInputs, forms_on_span
 from provable.rigor.certificates import Certificate, Refusal
 from provable.rigor.chain_derivatives import Atom, KinkError, chain_of, gram_block
 from provable.rigor.isolated_recovery import certify
@@ -188,9 +188,7 @@ def test_the_form_on_the_span_is_the_dense_gram_matrix_there(seed: int, activati
             [row + [0] * outputs for row in points.tolist()]
             + [[0] * size + [int(i == k) for k in range(outputs)] for i in range(outputs)]
         )
-        splitting = object.__new__(RowSpace)
-        splitting.batch, splitting.bias = batch, True
-        form, lengths = splitting._forms(points.transpose() * points, points, batch.layers[0].gradients)
+        form, lengths = forms_on_span(batch, bias=True)
         width = size + outputs
         for i in range(size):
             for j in range(size):
