@@ -238,6 +238,7 @@ MIXED = {
     "tanh twice, bias at the end": (Linear(60, False), Tanh(), Linear(40, False), Tanh()),
     "relu twice, bias at the end": (Linear(60, False), ReLU(), Linear(40, False), ReLU()),
     "relu twice, bias in the middle": (Linear(60, False), ReLU(), Linear(40), ReLU()),
+    "relu before softplus, no bias": (Linear(60, False), ReLU(), Linear(40, False), Softplus()),
     "identity before tanh": (Linear(60), Identity(), Linear(40), Tanh()),
 }
 

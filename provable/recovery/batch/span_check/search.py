@@ -18,7 +18,7 @@ from provable.recovery.batch.span_check.deflation import (
     tolerance,
 )
 from provable.recovery.batch.span_check.levenberg_marquardt import descend, finish, isolation
-from provable.recovery.batch.span_check.spaces import Spaces, has_even_slope, is_homogeneous
+from provable.recovery.batch.span_check.spaces import Spaces, degree_of, has_even_slope, is_homogeneous
 
 Float = NDArray[np.float64]
 
@@ -146,6 +146,15 @@ def search(spaces: Spaces, chart: Chart, rng: np.random.Generator, *, unit_norm:
     # After a round without success distances are measured in the other way.
     # Odd activations trap the descent at small inputs, others lead it astray at large ones.
     powers = (BEYOND, 0.0) if has_even_slope(spaces.activations[0]) else (0.0, BEYOND)
+    # The second row condition alone may see directions only, and deeper ones the norm.
+    directed = not spaces.scale_free and chosen.rows == (2,) and not chosen.columns and _sees_directions(spaces)
+    if directed:
+        ends = remaining_conditions(spaces, chart, [], spaces.row_layers, informative_columns(spaces))[0]
+
+    def trusted(atom: Atom) -> bool:
+        # Pieces of few dimensions meet spaces of many at more points than the samples; dual functionals would tell.
+        return atom.certain and bool(atom.duals or not is_homogeneous(spaces.activations[0]))
+
     fruitless, seen, lenient = 0, False, False
     while len(atoms) < spaces.rank and fruitless < FRUITLESS:
         neurons = _some_neurons(spaces, chosen, directions.shape[1], rng)
@@ -160,17 +169,17 @@ def search(spaces: Spaces, chart: Chart, rng: np.random.Generator, *, unit_norm:
             whole=fruitless % 2 == 1,
         )
         starts = _starts(left, chart, point, tangent, atoms, rng, unit_norm)
-        unknowns, _, cost = descend(left, starts, iterations=ITERATIONS, scale_free=spaces.scale_free)
+        unknowns, _, cost = descend(left, starts, iterations=ITERATIONS, scale_free=spaces.scale_free or directed)
         before = len(atoms)
         for candidate in _distinct(point + unknowns @ tangent.T, cost):
             e = (candidate - origin) @ directions
-            e = finish(ends, e)
+            e = finish(ends, _scaled(ends, e) if directed else e)
             found = _tested(spaces, chart, tested, origin + directions @ e)
             if found is None:
                 continue
             size = LARGEST_UNCERTAINTY * float(np.linalg.norm(found.coordinates))
             steepness, step = isolation(ends, e, scale_free=spaces.scale_free)
-            certain = known and found.certain and rounding <= size * steepness and 10 * step <= size
+            certain = known and trusted(found) and rounding <= size * steepness and 10 * step <= size
             seen = seen or not certain
             if not (certain or lenient):
                 continue
@@ -183,6 +192,22 @@ def search(spaces: Spaces, chart: Chart, rng: np.random.Generator, *, unit_norm:
         if fruitless == PATIENCE and seen and not lenient:
             lenient, fruitless = True, 0
     return atoms
+
+
+def _sees_directions(spaces: Spaces) -> bool:
+    second = spaces.complete(2)
+    assert second is not None
+    first = spaces.network.first
+    return first.bias is None and not second.unit and degree_of(first.activation) > 0
+
+
+def _scaled(conditions: Conditions, unknowns: Float) -> Float:
+    """The multiple of a direction from which all conditions are met best."""
+    factors = np.geomspace(1e-3, 1e3, 121)[:, None]
+    grid = factors * unknowns / np.linalg.norm(unknowns)
+    best = grid[np.argsort(conditions.evaluate(grid)[1])[:4]]
+    found, _, cost = descend(conditions, best, iterations=ITERATIONS)
+    return np.asarray(found[np.argmin(cost)])
 
 
 def _some_neurons(spaces: Spaces, chosen: Plan, unknowns: int, rng: np.random.Generator) -> NDArray[np.intp] | None:
