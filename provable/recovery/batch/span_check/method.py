@@ -19,6 +19,8 @@ I. Petrov et al., DAGER: exact gradient inversion for large language models, arX
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -217,16 +219,22 @@ def _judged(
             coefficients = sensitivities
     elif any(atom.mirrored for atom in atoms):
         symmetries.append("joint-sign")
-    return judge(
+    judged = partial(
+        judge,
         observation,
         points.reshape(len(points), *observation.architecture.input_shape),
-        coefficients,
         method=NAME,
         rng=rng,
         symmetries=tuple(symmetries),
         reason="; ".join(remarks),
         incomplete=incomplete,
     )
+    verdict = judged(coefficients)
+    if verdict.status == "failed" and coefficients is not None:
+        # Where neurons are saturated, single samples may leave the direction of the loss open; together they do not.
+        again = judged(None)
+        return verdict if again.status == "failed" else again
+    return verdict
 
 
 def _signed(
