@@ -144,7 +144,7 @@ def plot(rows: list[Row], path: Path) -> None:
         sharex=True,
         layout="constrained",
     )
-    places = np.linspace(-0.5, len(batches) - 0.5, 50)
+    places = np.linspace(0, len(batches) - 1, 50)
     marks = None
     for (i, name), (j, dimension) in itertools.product(enumerate(names), enumerate(dimensions)):
         panel = axes[i, j]

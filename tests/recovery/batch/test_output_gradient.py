@@ -292,6 +292,22 @@ def test_a_polynomial_shows_its_monomials_only():
     assert "50 equations for the 60 unknowns of 10 samples do not determine them" in METHOD.supports(observation)
 
 
+@pytest.mark.parametrize(("count", "width"), [(2, 13), (2, 16), (3, 20), (3, 22), (5, 27), (5, 33)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_few_relus_give_no_wrong_batch(count, width, seed):
+    """With as many equations as unknowns other activation patterns have solutions that nothing contradicts."""
+    observation, points, _ = observed(ReLU(), 5, count, width, seed=seed)
+    shown = np.count_nonzero(observation.vector["2/weight"])
+    if METHOD.supports(observation) is not None:
+        assert shown <= 5 * count
+        return
+    found = recovered(observation)
+    if found.status == "consistent" and not any(name.startswith("null-space") for name in found.fibre):
+        assert np.max(errors(found, points)) <= EXACT
+    else:
+        assert found.reason
+
+
 @pytest.mark.parametrize("exponent", [-100, -30, 30, 100])
 def test_the_size_of_the_gradient_does_not_matter(exponent):
     """Powers of two round nothing."""

@@ -102,13 +102,15 @@ class Equations:
         Returns
         -------
         Equations
-            With the outputs in orthonormal coordinates of the column space of the gradient of A, where every c_i lies if
-            the σ(z_i) are independent; the norm of samples is fixed also where it is open.
+            With the outputs in orthonormal coordinates of the column space of the gradient of A if its rank is not full:
+            every c_i lies there, the σ(z_i) of so few samples being independent. The norm of samples is fixed also where it
+            is open.
         """
         first, last = network.layers
         head, output_weight, output_bias = last.weight, last.weight_gradient, last.bias_gradient
-        if output_weight is not None and len(output_weight) > 1:
-            basis = _column_space(output_weight)
+        rank = 1 if output_weight is None else max(1, numerical_rank(output_weight))
+        if output_weight is not None and rank < min(output_weight.shape):
+            basis = np.linalg.svd(output_weight, full_matrices=False)[0][:, :rank]
             head, output_weight = basis.T @ head, basis.T @ output_weight
             output_bias = None if output_bias is None else basis.T @ output_bias
         norm_open = not unit_norm and first.bias is None and isinstance(first.activation, ReLU | LeakyReLU)
@@ -177,7 +179,13 @@ class Equations:
 
     @property
     def independent(self) -> int:
-        """Number of equations that can be independent: a polynomial of wᵀx shows its monomials in w only, however many w."""
+        """Number of equations that can be independent.
+
+        A polynomial of w·x shows its monomials in w only, however many w there are, and a ReLU that no sample reaches shows
+        an inequality.
+        """
+        if self.output_weight is not None and isinstance(self.activation, ReLU):
+            return self.size - int(np.count_nonzero(self.output_weight == 0))
         if self.output_weight is None or not isinstance(self.activation, Polynomial):
             return self.size
         powers = np.flatnonzero(self.activation.coefficients)
@@ -330,8 +338,3 @@ class Equations:
         if self.hidden_bias is not None:
             found.append((self._scales[3], self.hidden_bias, False))
         return found
-
-
-def _column_space(matrix: Float) -> Float:
-    rank = max(1, numerical_rank(matrix))
-    return np.asarray(np.linalg.svd(matrix, full_matrices=False)[0][:, :rank])

@@ -182,11 +182,16 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
         points = points / scales(solution.found.coefficients, equations.output_bias)[:, None]
     points = points if basis is None else points @ basis.T
     result = _concluded(observation, whole, solution, points, known, rng)
-    if not rivals:
+    doubt = ""
+    if rivals:
+        doubt = "another batch explains the gradient as well, so it does not determine the batch"
+    elif goal.is_piecewise_linear and solution.visibility.unchecked:
+        # With other activation patterns these equations have other solutions, which nothing contradicts.
+        doubt = f"{solution.visibility.unchecked} of the equations are checked by no other, so a wrong batch may explain them"
+    if not doubt:
         return result
-    reason = "another batch explains the gradient as well, so it does not determine the batch"
     return dataclasses.replace(
-        result, status="failed", labels=None, reason="; ".join(filter(None, (reason, result.reason)))
+        result, status="failed", labels=None, reason="; ".join(filter(None, (doubt, result.reason)))
     )
 
 

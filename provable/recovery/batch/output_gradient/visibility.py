@@ -18,6 +18,9 @@ Float = NDArray[np.float64]
 INVISIBLE = 2.0**-7
 """A sample with a larger relative error is not determined by its observation."""
 
+_LEVERAGE = 1e-9
+"""Leverages nearer to 1 are 1; those of equations that others check differ by the share of these."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Visibility:
@@ -30,10 +33,13 @@ class Visibility:
         for all if directions are open.
     open_directions : int
         Directions of samples and coefficients together along which nothing changes.
+    unchecked : int
+        Equations of leverage 1: without each of them a direction is open, so their being met says nothing.
     """
 
     errors: Float
     open_directions: int
+    unchecked: int
 
 
 def visibility(equations: Equations, observed: Float, found: Fit, precision: float) -> Visibility:
@@ -67,14 +73,15 @@ def visibility(equations: Equations, observed: Float, found: Fit, precision: flo
     width = moving.shape[2]
     design = equations.design(found.points) * float(np.max(np.abs(found.coefficients)))
     columns = np.concatenate([moving.reshape(len(observed), -1), design], axis=1)
-    _, values, rows = np.linalg.svd(columns, full_matrices=False)
+    basis, values, rows = np.linalg.svd(columns, full_matrices=False)
     level = 16 * EPSILON * math.sqrt(sum(columns.shape)) * values[0]
     open_directions = int(np.count_nonzero(values <= level)) + columns.shape[1] - len(values)
     if open_directions:
-        return Visibility(np.full(count, math.inf), open_directions)
+        return Visibility(np.full(count, math.inf), open_directions, 0)
     spread = (rows.T / values)[: count * width].reshape(count, -1)
     error = max(math.sqrt(found.cost), precision * found.scale)
-    return Visibility(error * np.linalg.norm(spread, axis=1), 0)
+    leverages = np.sum(basis**2, axis=1)
+    return Visibility(error * np.linalg.norm(spread, axis=1), 0, int(np.count_nonzero(leverages > 1 - _LEVERAGE)))
 
 
 def without_invisible(
