@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
+from sklearn.datasets import load_digits
 
 from provable.architectures import Architecture, LeakyReLU, Linear, ReLU, Tanh
 from provable.errors import UnsupportedError
@@ -189,6 +190,47 @@ def test_descent_finds_sixteen_samples(seed):
     assert search.draws == 0 < search.descents
     rows = np.linalg.solve(search.directions.vectors[:, search.choice], space.coordinates)
     assert np.max(matched(disaggregation.samples(rows, search.agreement.factors)[0], inputs)[0]) <= 1e-10
+
+
+def test_output_weights_exclude_vectors_that_are_no_samples():
+    """Without them two columns combined pass, which vanish where both do."""
+    observation, _, _ = case(12, 5, 150)
+    chain = FullyConnected.of(observation)
+    space = ColumnSpace.of(chain.first.gradient)
+    weights = chain.last.weight.T
+    search = Search(space, Disaggregation(space, chain.first, False), np.random.default_rng(0), outputs=weights)
+    search.run()
+    assert search.choice is not None
+    # Every direction kept is a sample's.
+    assert len(search.found) == 5
+    one, other = search.found[:2]
+    mixed = (one + other) / np.linalg.norm(one + other)
+    assert search._is_possible(one) and not search._is_possible(mixed)
+
+
+def test_descent_among_the_zeros_of_a_direction():
+    rng = np.random.default_rng(3)
+    columns = rng.standard_normal((200, 6)) * (rng.random((200, 6)) < 0.5)
+    space = ColumnSpace.of(columns @ rng.standard_normal((6, 9)))
+    search = SparseSearch.of(space)
+    wanted = space.basis.T @ columns
+    wanted /= np.linalg.norm(wanted, axis=0)
+    found = [one for _ in range(20) for one in search.descended_within(wanted[:, 0], 50, rng)]
+    hits = {int(np.argmax(np.abs(wanted.T @ one))) for one in found if np.max(np.abs(wanted.T @ one)) > 1 - 1e-9}
+    assert len(hits) >= 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_digits_before_ten_classes(seed):
+    digits = load_digits().data / 16
+    observation, _, labels = case(64, 8, 512, seed=seed)
+    inputs = digits[np.random.default_rng(seed).permutation(len(digits))[:8]]
+    observation = Observation.from_data(observation.architecture, observation.parameters, inputs, labels)
+    found = recovered(observation)
+    assert found.status == "consistent", found.reason
+    error, order = matched(found.points, inputs)
+    assert np.max(error) <= 30 * 512 * 2.0**-52 * 1e4  # the condition of samples of similar patterns, below 1e4
+    np.testing.assert_array_equal(found.labels, labels[order])
 
 
 def test_without_biases_samples_are_known_up_to_a_factor():
