@@ -231,7 +231,10 @@ class SparseSearch:
         nullity = int(np.count_nonzero(singular <= np.linalg.norm(self.tolerance[zero])))
         if nullity <= 1:
             enough = np.count_nonzero(self.zeros(turned[-1][:, None])) >= fewest
-            return [turned[-1]] if enough else []
+            # A row that alone makes the rank n - 1 singles out any vector of a plane: no evidence for a column.
+            inside = self.rows[zero] @ turned[:-1].T / np.maximum(singular[:-1], np.finfo(np.float64).tiny)
+            leverage = np.max(np.sum(inside**2, axis=1), initial=0.0)
+            return [turned[-1]] if enough and leverage < 1 - 2.0**-20 else []
         if nullity > _LARGEST_KERNEL or not divide:
             return []
         kernel = turned[-nullity:].T
