@@ -193,8 +193,12 @@ def _least_squares(matrix: Float, right: Float) -> Float | None:
         return None
     norms = np.linalg.norm(matrix, axis=0)
     norms[norms == 0] = 1.0
+    # Triangular factors first: the decomposition that finds the rank is slow on long matrices.
+    whole = np.column_stack([matrix / norms, right])
+    (triangle,) = scipy.linalg.qr(whole, mode="r", overwrite_a=True, check_finite=False)
+    triangle = triangle[: whole.shape[1]]
     try:
-        solution = scipy.linalg.lstsq(matrix / norms, right, cond=64 * EPSILON, lapack_driver="gelsy")[0]
+        solution = scipy.linalg.lstsq(triangle[:, :-1], triangle[:, -1], cond=64 * EPSILON, lapack_driver="gelsy")[0]
     except np.linalg.LinAlgError:
         return None
     result: Float = solution / norms
