@@ -104,7 +104,8 @@ def test_recovers_the_batch(batch, batch_size_known, reduction):
         first = np.column_stack([first, observation.vector["1/bias"]])
     singular = np.linalg.svd(first / np.maximum(np.linalg.norm(first, axis=0), 1e-300), compute_uv=False)
     # Samples that are fitted almost exactly, or patterns that are almost equal, need more digits than there are.
-    assume(singular[len(inputs) - 1] > 1e-6 * singular[0])
+    # With as many samples as columns a gap of 1000 is also where a rank below full would be seen.
+    assume(singular[len(inputs) - 1] > (2e-3 if len(inputs) >= first.shape[1] else 1e-6) * singular[0])
     assert METHOD.supports(observation) is None
     found = recovered(observation)
     assume(found.status != "failed" or "of no choice that was found" not in found.reason)
