@@ -147,14 +147,14 @@ class _Problem:
 
     def require_scaling(self) -> None:
         """Raise `Invalid` unless (s·x, c/s) explains the pieces as (x, c) does, for s > 0."""
-        linear_layers = sorted(self.parameters)
+        last = max(index for index, layer in enumerate(self.layers) if layer["type"] not in ("flatten", "identity"))
         for index, layer in enumerate(self.layers):
             if layer["type"] not in ("linear", "flatten", "identity", "relu", "leaky_relu"):
                 raise Invalid(
                     f"layer {index} is not positively homogeneous, so nothing is open modulo positive scaling"
                 )
             biased = index in self.parameters and self.parameters[index][1] is not None
-            if biased and (index != linear_layers[-1] or (index, "bias") in self.pieces):
+            if biased and (index != last or (index, "bias") in self.pieces):
                 raise Invalid(f"the bias of layer {index} fixes the scale, so nothing is open modulo positive scaling")
 
     def _steps(self, squarings: int | None) -> list[Step]:

@@ -49,11 +49,12 @@ def certified(observation: Observation, recovery: Recovery) -> Recovery:
 
     # an open scaling is a null vector of the Jacobian: isolation can only be shown modulo that
     modulo = ("positive-scaling",) if isolated_recovery.scales(observation) else ()
+    unit = UNITS[number_format(observation)]
     ways: list[tuple[str, Callable[[], Certificate | Refusal]]] = [
-        ("", lambda: isolated_recovery.certify(observation, recovery.measure, modulo=modulo))
+        ("", lambda: isolated_recovery.certify(observation, recovery.measure, modulo=modulo, unit=unit))
     ]
     if recovery.measure.size == 1:
-        ways.append(("layer by layer: ", lambda: layerwise_recovery.certify(observation, recovery.measure)))
+        ways.append(("layer by layer: ", lambda: layerwise_recovery.certify(observation, recovery.measure, unit=unit)))
     if modulo:
         ways.reverse()  # a claim modulo nothing first
     reasons: list[str] = []
@@ -72,7 +73,10 @@ def certified(observation: Observation, recovery: Recovery) -> Recovery:
         text = outcome.to_json()
         verdict = checker.check(text, observation=evidence)
         if verdict.valid:
-            return dataclasses.replace(recovery, status="certified", certificate=text)
+            fibre = recovery.fibre
+            if "modulo" in outcome.data and not observation.unit_norm and "positive-scaling" not in fibre:
+                fibre = (*fibre, "positive-scaling")  # what the claim leaves open is said, whichever method found it
+            return dataclasses.replace(recovery, status="certified", certificate=text, fibre=fibre)
         reason = f"the independent checker rejects it ({verdict.reason})"
     space = null_space_fibre.certify(observation, recovery.measure, _open_dimensions(recovery))
     if isinstance(space, Refusal) or not checker.check(space.to_json(), observation=evidence).valid:

@@ -71,9 +71,9 @@ _NO_SPLITTING = (
     "inputs and as neurons, or that of a deeper layer with at least as many inputs as a sample and the batch together"
 )
 
-ROUNDINGS = 256
-"""By default η is at least this many units of rounding of ‖v‖, so that a gradient computed in float64 is explained within
-η by the data it was computed from."""
+ROUNDINGS = (Fraction(256), Fraction(16), Fraction(1, 2))
+"""η is by default the first of these numbers of units of rounding of ‖v‖ with which there is a proof: a gradient is explained
+within 256 units by the data it was computed from, and within a half if its numbers were rounded only when stored."""
 
 _MARGIN = Fraction(1, 2**20)
 """Relative slack of the stated σ, so that a checker with other roundings reaches it."""
@@ -114,6 +114,7 @@ def certify(
     bits: int = 128,
     split: str | None = None,
     modulo: Sequence[str] = (),
+    unit: float = EPSILON,
 ) -> Certificate | Refusal:
     """Make an ``isolated-recovery`` certificate of a recovered measure.
 
@@ -125,8 +126,7 @@ def certify(
         The recovered measure; its float64 numbers are taken as the rationals that they are.
     eta : Fraction, optional
         Misfit, in the norm of the pieces of v that the certificate names, up to which measures shall be excluded; default
-        the larger of 2‖F(ẑ) - v‖ and `ROUNDINGS`·2⁻⁵²·‖v‖, or 2‖F(ẑ) - v‖ alone where only that can be proved. It is raised
-        to 2‖F(ẑ) - v‖ if it is below.
+        the largest of `ROUNDINGS` times unit·‖v‖ that can be proved. It is raised to 2‖F(ẑ) - v‖ if it is below.
     bits : int
         Working precision of the balls; where it leaves the rank of a batch open, twice as many are tried.
     split : {"dense", "row-space", "layer-inputs"}, optional
@@ -134,6 +134,9 @@ def certify(
         batches; default whichever can be proved, the dense one first for up to `SMALL_SYSTEM` unknowns and last beyond.
     modulo : sequence of str
         ``"positive-scaling"``, or nothing: whether measures are normalised as x̂ᵀx = ‖x̂‖², atom by atom.
+    unit : float
+        Unit of rounding of the observed numbers. Where there are hardly more equations than unknowns, a fit explains
+        rounded numbers far better than the data behind them do, and only η ≥ unit·‖v‖/2 speaks of these.
 
     Returns
     -------
@@ -167,7 +170,7 @@ def certify(
         return Refusal(
             "the network is not positively homogeneous, so nothing is open to be taken modulo positive scaling"
         )
-    problem = _Problem(observation, measure, eta, bits, "positive-scaling" in modulo)
+    problem = _Problem(observation, measure, eta, bits, "positive-scaling" in modulo, unit)
     if split is None:
         return problem.by_any_way()
     return problem.densely() if split == "dense" else problem.structurally(split)
@@ -184,15 +187,15 @@ def scales(observation: Observed) -> bool:
     Returns
     -------
     bool
-        True if all activations are positively homogeneous and no layer but the last linear one has a bias, whose gradient
-        is not observed.
+        True if all activations are positively homogeneous and no layer has a bias but one without an activation behind it,
+        whose gradient is not observed.
     """
     layers = observation.architecture.layers
-    linear = [index for index, layer in enumerate(layers) if isinstance(layer, Linear)]
+    effective = [index for index, layer in enumerate(layers) if not isinstance(layer, Identity | Flatten)]
     return all(
         (
             isinstance(layer, Linear)
-            and (not layer.bias or (index == linear[-1] and f"{index}/bias" not in observation.vector))
+            and (not layer.bias or (index == effective[-1] and f"{index}/bias" not in observation.vector))
         )
         or isinstance(layer, ReLU | LeakyReLU | Identity | Flatten)
         for index, layer in enumerate(layers)
@@ -208,6 +211,7 @@ class _Problem:
     eta: Fraction | None
     bits: int
     slice_points: bool
+    unit: float
 
     @property
     def points(self) -> Float:
@@ -328,7 +332,7 @@ class _Problem:
         return reason
 
     def _misfit(self, pieces: Pieces, piece: Callable[[int, str], BallMatrix]) -> list[_Misfit] | Refusal:
-        """Bound of the residual with the η to be tried, one or two."""
+        """Bound of the residual with the η to be tried, largest first."""
         length, squared = flint.arb(0), flint.arb(0)
         for index, part in pieces:
             observed = ball_matrix(self.observation.vector[f"{index}/{part}"])
@@ -340,11 +344,9 @@ class _Problem:
         size, misfit = (upper_fraction(number.abs_upper().sqrt()) for number in (length, squared))
         # the floor is far below float64 and far above the rounding of a checker that works with as many bits
         residual = rounded_up(misfit + size / 2 ** (self.bits - 32))
-        wanted = rounded_up(size * ROUNDINGS * Fraction(EPSILON) if self.eta is None else self.eta)
-        tolerances = [max(2 * residual, wanted)]
-        if self.eta is None and wanted > 2 * residual:
-            tolerances.append(2 * residual)
-        return [_Misfit(residual, tolerance) for tolerance in tolerances]
+        allowed = [size * count * Fraction(self.unit) for count in ROUNDINGS] if self.eta is None else [self.eta]
+        tolerances = [max(2 * residual, rounded_up(tolerance)) for tolerance in allowed]
+        return [_Misfit(residual, tolerance) for tolerance in dict.fromkeys(tolerances)]
 
     def _certificate(
         self, pieces: Pieces, misfit: _Misfit, radius: Fraction, sigma: Fraction, split: str | None

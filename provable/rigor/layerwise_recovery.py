@@ -107,7 +107,7 @@ class _Slopes:
 
 
 def certify(
-    observation: Observed, measure: Measure, *, eta: Fraction | None = None, bits: int = 128
+    observation: Observed, measure: Measure, *, eta: Fraction | None = None, bits: int = 128, unit: float = EPSILON
 ) -> Certificate | Refusal:
     """Make a ``layerwise-recovery`` certificate of a recovered sample.
 
@@ -123,6 +123,8 @@ def certify(
         rounding of ‖v‖. It is raised to 2‖F(x̂, ĉ) - v‖ if it is below.
     bits : int
         Working precision of the balls.
+    unit : float
+        Unit of rounding of the observed numbers.
 
     Returns
     -------
@@ -141,7 +143,7 @@ def certify(
         return Refusal("the measure holds exact numbers; float64, which are rationals too, are certified")
     with flint.ctx.workprec(bits):
         try:
-            return _Recovery(observation, measure).certificate(eta, bits)
+            return _Recovery(observation, measure).certificate(eta, bits, unit)
         except (UnsupportedError, ArithmeticUnsupported) as error:
             return Refusal(str(error))
 
@@ -203,7 +205,7 @@ class _Recovery:
             total = total + column * coefficient
         return total
 
-    def certificate(self, eta: Fraction | None, bits: int) -> Certificate | Refusal:
+    def certificate(self, eta: Fraction | None, bits: int, unit: float) -> Certificate | Refusal:
         """Run the recursion."""
         vector = self.observation.vector
         size = _fraction(
@@ -213,7 +215,7 @@ class _Recovery:
         if not misfit.is_finite():
             return Refusal("the gradient of the recovered sample is too large to be enclosed, even in balls")
         residual = rounded_up(_fraction(misfit) + size / 2 ** (bits - 32))
-        tolerance = max(2 * residual, rounded_up(size * ROUNDINGS * Fraction(EPSILON) if eta is None else eta))
+        tolerance = max(2 * residual, rounded_up(size * ROUNDINGS[0] * Fraction(unit) if eta is None else eta))
         delta = ball(tolerance + residual).abs_upper()
         start = self._start(delta)
         gamma = ball(Fraction(start["coefficient_rho"])).abs_upper()

@@ -36,7 +36,7 @@ from provable.checker.verdict import Invalid
 from provable.measures import Measure
 from provable.networks import Parameters, embed
 from provable.observations import Observation
-from provable.rigor.certificates import Certificate
+from provable.rigor.certificates import Certificate, Refusal
 from provable.rigor.isolated_recovery import certify
 
 Document = dict[str, Any]
@@ -241,3 +241,34 @@ def test_the_smallest_eigenvalue_is_bounded_from_below(seed: int, size: int, spr
     rounding = 64 * size * np.finfo(np.float64).eps * values[0] * values[-1]
     assert float(found) <= square + rounding
     assert float(found) >= square * (1 - 2.0**-9) - rounding
+
+
+def test_a_bias_before_a_last_rectifier_fixes_the_scale() -> None:
+    """Nothing of the bias is observed, and yet no sample may be scaled: the bias decides what the rectifier does."""
+    rng = np.random.default_rng(0)
+    behind = LeakyReLU(0.2)
+    architecture = Architecture("net", (3,), (Linear(12, False), ReLU(), Linear(4), behind), "squared")
+    parameters = Parameters.random(architecture, rng=rng)
+    arrays = {key: np.array(value) for key, value in parameters.items()}
+    arrays["2/bias"] = rng.standard_normal(4)
+    parameters = Parameters(architecture, arrays)
+    measure = Measure(rng.standard_normal((2, 3)), rng.standard_normal((2, 4)))
+    image = embed(architecture, parameters, measure)
+    scaled = embed(architecture, parameters, Measure(30 * measure.points, measure.coefficients / 30))
+    assert np.linalg.norm(scaled["2/weight"] - image["2/weight"]) > 0.1 * np.linalg.norm(image["2/weight"])
+    vector = {key: image[key] for key in ("0/weight", "2/weight")}
+    observation = Observation("gradient", architecture, parameters, vector)
+    made = certify(observation, measure, modulo=("positive-scaling",))
+    assert isinstance(made, Refusal)
+    # a certificate of the network without the last rectifier has the right form
+    plain = Architecture("net", (3,), architecture.layers[:3], "squared")
+    like = Parameters(plain, arrays)
+    found = embed(plain, like, measure)
+    alike = Observation("gradient", plain, like, {key: found[key] for key in vector})
+    made = certify(alike, measure, modulo=("positive-scaling",))
+    assert isinstance(made, Certificate)
+    assert check(made.to_json(), observation=alike.to_bytes()).valid
+    forged = {**json.loads(made.to_json()), "subject": observation.sha256}
+    result = check(forged, observation=observation.to_bytes())
+    assert not result.valid
+    assert "fixes the scale" in result.reason

@@ -12,11 +12,13 @@ from sklearn.datasets import load_digits
 
 import provable
 import provable.networks
-from provable.architectures import Architecture, Conv2d, Flatten, LeakyReLU, Linear, Tanh
+from provable.architectures import Architecture, Conv2d, Flatten, LeakyReLU, Linear, ReLU, Tanh
 from provable.architectures.zoo import from_zoo
 from provable.cli.check import in_numbers
 from provable.networks import Parameters
 from provable.observations import Observation
+from provable.recovery.batch.chain import FullyConnected
+from provable.recovery.batch.refinement import fitted_coefficients
 from provable.recovery.certification import certified
 from provable.recovery.result import Recovery
 
@@ -107,3 +109,36 @@ def test_both_reasons_are_given_where_neither_claim_can_be_proved():
     result = certified(observation, consistent(point, output))
     assert result.status == "consistent" and result.certificate is None
     assert "no certificate: " in result.reason and "layer by layer: " in result.reason
+
+
+@pytest.mark.parametrize(("unit", "kind"), [(2.0**-24, np.float32), (2.0**-53, np.float64)])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_sample_behind_stored_numbers_lies_within_rho(unit, kind, seed):
+    """As many equations as unknowns: rounded numbers are fitted exactly, by other data than those behind them."""
+    architecture = Architecture("linear", (8,), (Linear(1),), "squared")
+    parameters = Parameters.random(architecture, rng=seed)
+    rng = np.random.default_rng(seed)
+    point = rng.standard_normal((1, 8))
+    observation = Observation.from_data(architecture, parameters, point, rng.standard_normal((1, 1)))
+    stored = {key: piece.astype(kind).astype(np.float64) for key, piece in observation.vector.items()}
+    recovery = provable.recover(dataclasses.replace(observation, vector=stored))
+    assert recovery.status == "certified", recovery.reason
+    data = json.loads(recovery.certificate)["data"]
+    length = np.sqrt(sum(np.sum(piece**2) for piece in stored.values()))
+    assert float(Fraction(data["eta"])) >= unit * length * (1 - 1e-12)
+    assert np.linalg.norm(recovery.points - point) <= float(Fraction(data["rho"]))
+
+
+def test_a_claim_modulo_scaling_names_it_in_the_fibre():
+    architecture = Architecture("relu", (3,), (Linear(10, bias=False), ReLU(), Linear(2)), "squared")
+    parameters = Parameters.random(architecture, rng=0)
+    rng = np.random.default_rng(0)
+    point = rng.standard_normal((2, 3))
+    observation = Observation.from_data(architecture, parameters, point, rng.standard_normal((2, 2)))
+    vector = {key: piece for key, piece in observation.vector.items() if key != "2/bias"}
+    observation = dataclasses.replace(observation, vector=vector)
+    fitted = fitted_coefficients(FullyConnected.of(observation), point)
+    result = certified(observation, consistent(point, fitted))
+    assert result.status == "certified", result.reason
+    assert "modulo" in json.loads(result.certificate)["data"]
+    assert result.fibre == ("positive-scaling",)
