@@ -399,6 +399,8 @@ def _radius_of_splitting(splitting: Splitting, misfit: _Misfit) -> tuple[Fractio
     """Largest power of two R within which 7/8 of s and of t are left, or a half if 7/8 need less than ρ."""
     start = Fraction(2) ** -80
     bounds = splitting.within(ball(start))
+    if not bounds.sigma() > 0:
+        return Refusal("the samples stay separated within no radius that is large enough to be of use")
     least = misfit.distance(bounds.sigma())
     # the constants only grow, so that beyond this radius less than a half is left
     lost = 1 - splitting.kept(bounds)

@@ -340,6 +340,17 @@ def test_a_splitting_that_does_not_apply_says_what_would() -> None:
     assert "no splitting" in refusal(wide, many, None if many.size > 100 else "row-space")
 
 
+def test_samples_that_are_separated_at_the_centre_only_are_refused() -> None:
+    """Two gradients are parallel to 24 digits: proved to be independent, but not within the smallest radius that is tried."""
+    observation, measure = observe(1, "layer-inputs", Tanh(), shape=(2, (8, 5), 3))
+    coefficients = np.array(measure.coefficients)
+    coefficients[0] = np.eye(5)[0]
+    coefficients[1] = np.eye(5)[0] + 2.0**-81 * np.eye(5)[1]
+    near = Measure(measure.points, coefficients)
+    vector = dict(embed(observation.architecture, observation.parameters, near))
+    assert "separated" in refusal(dataclasses.replace(observation, vector=vector), near, "layer-inputs", bits=400)
+
+
 def test_a_kink_nearby_is_refused() -> None:
     observation, measure = observe(1, "row-space", ReLU())
     arrays = {key: np.array(value) for key, value in observation.parameters.items()}
