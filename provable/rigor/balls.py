@@ -113,7 +113,7 @@ def exact_value(number: Ball) -> Fraction:
     Parameters
     ----------
     number : arb
-        A finite ball of radius zero, for instance an end point.
+        A ball of radius zero, for instance an end point.
 
     Returns
     -------
@@ -123,8 +123,10 @@ def exact_value(number: Ball) -> Fraction:
     Raises
     ------
     OverflowError
-        If writing it down takes more than `LONGEST_EXPONENT` bits; balls have exponents of any size.
+        If it is not finite, or takes more than `LONGEST_EXPONENT` bits to write down; balls have exponents of any size.
     """
+    if not number.is_finite():
+        raise OverflowError(f"{number} is no number that can be written down")
     mantissa, exponent = (int(part) for part in number.man_exp())
     if abs(exponent) > LONGEST_EXPONENT:
         raise OverflowError(f"the number {mantissa} * 2**{exponent} is too long to be written down")

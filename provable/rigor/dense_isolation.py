@@ -10,7 +10,7 @@ import numpy as np
 
 from provable.arithmetic import Float
 from provable.measures import Measure
-from provable.rigor.balls import Ball, BallMatrix, ball, ball_matrix, sum_of_squares
+from provable.rigor.balls import Ball, BallMatrix, ball, ball_matrix, sum_of_squares, upper_float
 from provable.rigor.certificates import Refusal
 from provable.rigor.chain_derivatives import Atom, KinkError, gram_block
 
@@ -110,7 +110,7 @@ def radius_by_deviation(
             kink = error
         radius /= 2
     if kink is not None:
-        return Refusal(f"{kink}, at a distance below {float(least):.1e}, the radius that the residual needs")
+        return Refusal(f"{kink}, at a distance below {upper_float(least):.1e}, the radius that the residual needs")
     return Refusal(too_curved(least, radius))
 
 
@@ -130,6 +130,6 @@ def too_curved(least: Fraction, radius: Fraction) -> str:
         The reason.
     """
     return (
-        f"the residual and η need a ball of radius {float(least):.1e}, but the Jacobian is known to stay injective within "
-        f"{float(radius):.1e} only"
+        f"the residual and η need a ball of radius {upper_float(least):.1e}, but the Jacobian is known to stay injective "
+        f"within {upper_float(radius):.1e} only"
     )

@@ -38,7 +38,7 @@ import numpy as np
 
 from provable.architectures import Architecture, Flatten, Identity, LeakyReLU, Linear, ReLU
 from provable.arithmetic import EPSILON, Float
-from provable.errors import UnsupportedError
+from provable.errors import ArithmeticUnsupported, UnsupportedError
 from provable.measures import Measure
 from provable.networks import Parameters
 from provable.rigor.balls import (
@@ -46,10 +46,12 @@ from provable.rigor.balls import (
     BallMatrix,
     ball,
     ball_matrix,
+    lower_float,
     lower_fraction,
     rounded_down,
     rounded_up,
     sum_of_squares,
+    upper_float,
     upper_fraction,
 )
 from provable.rigor.batch_chain import Batch
@@ -77,6 +79,9 @@ within 256 units by the data it was computed from, and within a half if its numb
 
 _MARGIN = Fraction(1, 2**20)
 """Relative slack of the stated σ, so that a checker with other roundings reaches it."""
+
+_REFUSED = (UnsupportedError, ArithmeticUnsupported, OverflowError)
+"""What is no mistake of a caller: a layer, a pre-activation that may be zero where there is a kink, a number out of range."""
 
 _LARGEST = flint.arb((1, 10_000))
 """No embedding of a larger squared norm is certified; float64 ends at 2**1024."""
@@ -249,7 +254,7 @@ class _Problem:
                 steps = chain_of(self.observation.architecture, self.observation.parameters)
                 atoms = [Atom(steps, x, c) for x, c in zip(self.points, self.coefficients, strict=True)]
                 return self._certify_densely(atoms)
-            except UnsupportedError as error:
+            except _REFUSED as error:
                 return Refusal(str(error))
 
     def _certify_densely(self, atoms: list[Atom]) -> Certificate | Refusal:
@@ -289,7 +294,7 @@ class _Problem:
                 try:
                     steps = chain_of(self.observation.architecture, self.observation.parameters)
                     batch = Batch(steps, ball_matrix(self.points.T), ball_matrix(self.coefficients.T))
-                except UnsupportedError as error:
+                except _REFUSED as error:
                     return Refusal(str(error))
                 ways = candidates(batch, _pieces(self.observation), self.slice_points)
                 open_rank = False
@@ -303,7 +308,7 @@ class _Problem:
                         )
                     except RankError as error:
                         open_rank, made = True, Refusal(str(error))
-                    except UnsupportedError as error:
+                    except _REFUSED as error:
                         made = Refusal(str(error))
                     if isinstance(made, Certificate):
                         return made
@@ -404,7 +409,7 @@ def _radius_of_splitting(splitting: Splitting, misfit: _Misfit) -> tuple[Fractio
     least = misfit.distance(bounds.sigma())
     # the constants only grow, so that beyond this radius less than a half is left
     lost = 1 - splitting.kept(bounds)
-    exponent = math.frexp(float(start / upper_fraction(lost) / 2))[1] if lost > 0 else 0
+    exponent = math.frexp(lower_float(start / upper_fraction(lost) / 2))[1] if lost > 0 else 0
     kink: KinkError | None = None
     for part in (ball(0.875), ball(0.5)):
         radius = Fraction(2) ** min(exponent, 1000)
@@ -420,5 +425,5 @@ def _radius_of_splitting(splitting: Splitting, misfit: _Misfit) -> tuple[Fractio
                 kink = error
             radius /= 2
     if kink is not None:
-        return Refusal(f"{kink}, at a distance below {float(least):.1e}, the radius that the residual needs")
+        return Refusal(f"{kink}, at a distance below {upper_float(least):.1e}, the radius that the residual needs")
     return Refusal(too_curved(least, radius))

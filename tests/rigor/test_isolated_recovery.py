@@ -214,3 +214,33 @@ def test_stationary_points_are_refused() -> None:
 def test_too_many_unknowns_are_refused() -> None:
     observation, measure = observe(1, (700, 1, 1), Tanh(), atoms=3)
     assert "2103" in refusal(observation, measure)
+
+
+@pytest.mark.parametrize("split", [None, "dense", "row-space", "layer-inputs"])
+@pytest.mark.parametrize("modulo", [(), ("positive-scaling",)])
+def test_points_at_which_nothing_can_be_enclosed_are_refused(split: str | None, modulo: tuple[str, ...]) -> None:
+    """A zero point, pre-activations that cancel to a ball around zero, and numbers at the ends of float64."""
+    observation, measure = observe(1, (3, 8, 6, 2), ReLU(), 2, bias=False)
+    cancelled = Parameters(
+        observation.architecture,
+        {
+            **{key: np.array(piece) for key, piece in observation.parameters.items()},
+            "0/weight": np.tile([1 / 3, -1 / 3, 0.0], (8, 1)) + np.arange(8)[:, None] * [0.0, 0.0, 1.0],
+        },
+    )
+    zero = measure.points.copy()
+    zero[0] = 0.0
+    level = np.array([[0.1, 0.1, 1e-300], [0.3, 0.3, -1e-300]])
+    for parameters, points, coefficients in [
+        (observation.parameters, zero, measure.coefficients),
+        (cancelled, level, measure.coefficients),
+        (observation.parameters, measure.points * 1e-150, measure.coefficients * 1e-150),
+        (observation.parameters, measure.points * 1e-300, measure.coefficients),
+        (observation.parameters, measure.points, measure.coefficients * 1e-320),
+        (observation.parameters, measure.points * 1e150, measure.coefficients * 1e-320),
+    ]:
+        answer = Measure(points, coefficients)
+        vector = dict(embed(observation.architecture, parameters, answer))
+        given = dataclasses.replace(observation, parameters=parameters, vector=vector)
+        made = certify(given, answer, split=split, modulo=modulo)
+        assert isinstance(made, Certificate) or (made.reason and "\n" not in made.reason)
