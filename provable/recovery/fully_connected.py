@@ -267,6 +267,11 @@ def _judged(
     ):
         reason = "the labels that the observation states are not those that its gradient shows"
         return Recovery(inputs, coefficients, labels, residual, NAME, fibre, "failed", reason=reason)
+    norm = float(np.linalg.norm(inputs))
+    # The input is as exact as the gradient, whose relative error the tolerance bounds.
+    if observation.unit_norm and not abs(norm - 1) <= tolerance:
+        reason = f"the observation states that the input has norm 1, and its gradient shows norm {norm:.4g}"
+        return Recovery(inputs, coefficients, labels, residual, NAME, fibre, "failed", reason=reason)
     return Recovery(inputs, coefficients, labels, residual, NAME, fibre, "consistent", reason=reason)
 
 

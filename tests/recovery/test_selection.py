@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from provable.architectures import Architecture, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Residual, Tanh
+from provable.architectures import (
+    Architecture,
+    Conv2d,
+    Flatten,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    Polynomial,
+    ReLU,
+    Residual,
+    Tanh,
+)
 from provable.errors import InputError, UnsupportedError
 from provable.networks import Parameters
 from provable.observations import Observation
@@ -123,3 +136,52 @@ def test_absurd_memory_is_refused_before_it_is_used(layers):
         UnsupportedError, match=rf"^layer 0 \(\w+\): \d+ numbers arise at once; at most {LARGEST_ACTIVATION}"
     ):
         recover(observation)
+
+
+@pytest.mark.parametrize("method", ["layer-wise", "hybrid"])
+def test_a_start_behind_an_activation_without_inverse(method):
+    """Nothing comes back through a constant activation, so the recursion would start behind it."""
+    architecture = Architecture("constant", (3,), (Linear(4), Polynomial((0.5,)), Linear(1)), "squared")
+    rng = np.random.default_rng(0)
+    observation = Observation.from_data(architecture, Parameters.random(architecture, rng=rng), np.ones((1, 3)), [1.0])
+    found = recover(observation, method=method, rng=0)
+    assert found.status == "failed"
+    assert "layer 1 (polynomial) is a polynomial whose degree is not 1" in found.reason
+
+
+@pytest.mark.parametrize("activation", [LeakyReLU(1.0), Polynomial((0.0, 1.0)), Polynomial((0.3, 1.0, 0.0, 0.0))])
+@pytest.mark.parametrize("biases", [False, True])
+def test_affine_activations_are_affine_under_any_name(activation, biases):
+    """All samples of a linear network with one output look like one: no batch is called found."""
+    architecture = Architecture("affine", (4,), (Linear(20, biases), activation, Linear(1, biases)), "logistic")
+    rng = np.random.default_rng(1)
+    parameters, inputs = Parameters.random(architecture, rng=rng), rng.standard_normal((2, 4))
+    found = recover(Observation.from_data(architecture, parameters, inputs, [1, -1]), rng=0)
+    assert found.status == "failed", found.method
+
+
+def test_the_bounds_of_a_deep_polynomial_leave_no_sigma():
+    """Rounding grows with every layer of degree three, until no ball is left: there is no certificate, and no traceback."""
+    cubic = Polynomial((0.0, 1.0, 0.0, 0.3))
+    layers = [part for width in (40, 40, 10, 20) for part in (Linear(width, False), cubic)]
+    architecture = Architecture("cubic", (3,), (*layers, Linear(3, False)), "squared")
+    rng = np.random.default_rng(0)
+    parameters = Parameters.random(architecture, rng=rng, scale="standard_normal")
+    inputs = np.array([[-0.43, 0.41, -0.19]])
+    found = recover(Observation.from_data(architecture, parameters, inputs, np.zeros((1, 3))), rng=0)
+    assert found.status == "consistent", found.reason
+    assert "no certificate" in found.reason
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_norms_that_are_stated_and_wrong_are_found_out(biases, count):
+    architecture = Architecture("biased", (6,), (Linear(30, biases), Tanh(), Linear(2)), "squared")
+    rng = np.random.default_rng(2)
+    parameters, inputs = Parameters.random(architecture, rng=rng), rng.standard_normal((count, 6))
+    observation = Observation.from_data(architecture, parameters, inputs, rng.standard_normal((count, 2)))
+    method = "fully-connected" if biases and count == 1 else "span-check"
+    assert recover(observation, method=method, rng=0).status in ("certified", "consistent")
+    found = recover(dataclasses.replace(observation, unit_norm=True), method=method, rng=0)
+    assert found.status == "failed"
+    assert "the observation states that" in found.reason

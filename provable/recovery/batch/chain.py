@@ -108,6 +108,12 @@ class FullyConnected:
             found.append("positive-scaling")
         return tuple(found)
 
+    @property
+    def is_piecewise_affine(self) -> bool:
+        """Whether samples with the same active neurons are to the network what their weighted mean may be."""
+        kinds = (layer.activation for layer in self.layers)
+        return all(isinstance(kind, ReLU | LeakyReLU) or is_affine(kind) for kind in kinds)
+
     @classmethod
     def of(cls, observation: Observation) -> FullyConnected:
         """Read a network and its observed gradient.
@@ -143,7 +149,7 @@ class FullyConnected:
                     )
                 )
             elif isinstance(layer, Activation) and not isinstance(layer, Identity):
-                layers[-1] = dataclasses.replace(layers[-1], activation=layer)
+                layers[-1] = dataclasses.replace(layers[-1], activation=plain(layer))
         return cls(tuple(layers))
 
 
@@ -163,6 +169,44 @@ def is_odd(activation: Activation) -> bool:
     if isinstance(activation, Polynomial):
         return not any(activation.coefficients[::2])
     return isinstance(activation, Tanh | Erf | Identity)
+
+
+def plain(activation: Activation) -> Activation:
+    """Call an activation by its simplest name.
+
+    Parameters
+    ----------
+    activation : Activation
+        σ.
+
+    Returns
+    -------
+    Activation
+        The identity for a leaky ReLU of slope one and the polynomial z, ReLU for a leaky ReLU of slope zero; otherwise σ.
+    """
+    if isinstance(activation, LeakyReLU) and activation.negative_slope in (0.0, 1.0):
+        return Identity() if activation.negative_slope else ReLU()
+    if isinstance(activation, Polynomial) and activation.coefficients[:2] == (0.0, 1.0) and is_affine(activation):
+        return Identity()
+    return activation
+
+
+def is_affine(activation: Activation) -> bool:
+    """Tell whether σ is an affine function, under whatever name.
+
+    Parameters
+    ----------
+    activation : Activation
+        σ.
+
+    Returns
+    -------
+    bool
+        True for the identity, a leaky ReLU of slope one and polynomials of degree one at most.
+    """
+    if isinstance(activation, Polynomial):
+        return not any(activation.coefficients[2:])
+    return isinstance(activation, Identity) or (isinstance(activation, LeakyReLU) and activation.negative_slope == 1)
 
 
 def reason_against(observation: Observation) -> str | None:

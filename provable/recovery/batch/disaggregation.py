@@ -262,6 +262,8 @@ def _rematched(directions: Directions, choice: Integers, agreement: Agreement) -
 def _shares(images: Float, slack: Float, active: Bools, decided: Bools) -> Float:
     agrees = ((images > 0) == active) | (np.abs(images) <= slack)
     agrees &= np.any(images != 0, axis=-1, keepdims=True)
+    if not np.any(decided):  # a pattern of which nothing is known agrees with nothing
+        return np.zeros(agrees.shape[:-1])
     shares: Float = np.mean(agrees[..., decided], axis=-1)
     return shares
 

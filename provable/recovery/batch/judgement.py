@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -24,12 +25,15 @@ from provable.recovery.acceptance import (
     rounding_tolerance,
 )
 from provable.recovery.batch.chain import FullyConnected
-from provable.recovery.batch.jacobian import atom_sizes
+from provable.recovery.batch.jacobian import atom_sizes, embedding_jacobian, sizes
 from provable.recovery.batch.precision import UNITS, number_format
 from provable.recovery.batch.refinement import fitted_coefficients, refined
 from provable.recovery.result import Recovery
 
 Float = NDArray[np.float64]
+
+LARGEST_SYSTEM = 256
+"""So many unknowns at most are looked at for directions that are open (a second for fifty thousand equations)."""
 
 LABEL_ERROR = 2.0**-10
 """Coefficients this near to those of a class show it: those of two classes differ by 1 in at least one entry."""
@@ -100,6 +104,10 @@ def _judged(
     normed = bool(observation.unit_norm)
     if coefficients is None:
         coefficients = fitted_coefficients(network, flat)
+    given, fitted = flat, coefficients
+    if normed:
+        lengths = np.linalg.norm(flat, axis=1, keepdims=True)
+        flat = np.asarray(flat / np.where(lengths > 0, lengths, 1.0))
     if np.all(np.isfinite(coefficients)) and not incomplete:
         flat, coefficients = refined(network, flat, coefficients, precision=unit, unit_norm=normed)
     points = flat.reshape(points.shape)
@@ -133,15 +141,40 @@ def _judged(
     fibre = _fibre(network, observation, len(points), symmetries)
     if form != "float64":
         reason = _joined(reason, f"the gradient was rounded to {form}, so a residual of {tolerance:.1e} is rounding")
+    if not residual <= tolerance and normed:
+        # Without the norms stated, do the samples found explain the gradient?
+        free = dataclasses.replace(observation, unit_norm=None)
+        other = _judged(free, given.reshape(points.shape), fitted, method, rng, symmetries, reason, incomplete)
+        if other.status == "consistent" and "positive-scaling" not in other.fibre:
+            norms = np.linalg.norm(other.points.reshape(len(other.points), -1), axis=1)
+            found = (
+                f"the observation states that inputs have norm 1, and those that explain its gradient have norms from "
+                f"{np.min(norms):.4g} to {np.max(norms):.4g}"
+            )
+            return dataclasses.replace(other, status="failed", reason=_joined(other.reason, found))
     if not residual <= tolerance:
         length = max(longest(observation), len(points))
         found = f"the residual {residual:.2g} is above {tolerance:.2g} = {RATIO:.0f}·{length}·ε·{condition:.2g}"
         status = "partial" if incomplete else "failed"
         return Recovery(points, coefficients, None, residual, method, fibre, status, reason=_joined(reason, found))
-    if (stated := observation.batch_size) is not None and stated != len(points):
-        reason = _joined(reason, _count_remark(stated, len(points)))
+    if (count := _open_directions(network, flat, coefficients, fibre, unit, normed)) is not None:
+        fibre = (*fibre, f"null-space:{count}")
+        are = "directions are" if count > 1 else "direction is"
+        reason = _joined(reason, f"{count} {are} open up to rounding, so other batches explain the gradient as well")
     labels, remark = _labels(observation, points, coefficients, fibre)
     status = "failed" if remark == _OTHER_LABELS else "consistent"
+    stated = _stated_size(observation)
+    if stated is not None and stated != len(points):
+        reason = _joined(reason, _count_remark(stated, len(points), fibre))
+        if status == "consistent" and stated < len(points):
+            status = "failed"
+        elif status == "consistent" and (labels is None or network.is_piecewise_affine):
+            status = "partial"
+    elif stated is None and network.is_piecewise_affine:
+        reason = _joined(
+            reason,
+            "the number of samples is not known, and one atom can stand for several with the same active neurons",
+        )
     return Recovery(points, coefficients, labels, residual, method, fibre, status, reason=_joined(reason, remark))
 
 
@@ -155,11 +188,58 @@ def _fibre(
     return tuple(names)
 
 
-def _count_remark(stated: int, found: int) -> str:
+def _open_directions(
+    network: FullyConnected,
+    points: Float,
+    coefficients: Float,
+    fibre: tuple[str, ...],
+    unit: float,
+    unit_norm: bool,
+) -> int | None:
+    """How many directions of points and coefficients change nothing observed to first order.
+
+    None if there are none, a method has counted them, a scale is known to be open, or the derivative is too large.
+    """
+    unknowns = points.size + coefficients.size
+    if "positive-scaling" in fibre or any(name.startswith("null-space") for name in fibre):
+        return None
+    if unknowns > LARGEST_SYSTEM or not np.all(np.any(coefficients, axis=1)):
+        return None
+    weights = {name: 1 / size if size > 0 else 1.0 for name, size in sizes(network, points, coefficients).items()}
+    jacobian = embedding_jacobian(network, points, coefficients, weights)
+    # By changes of a point relative to its norm and of coefficients relative to theirs, so that no unit of measure counts.
+    norms = np.linalg.norm(points, axis=1, keepdims=True), np.linalg.norm(coefficients, axis=1, keepdims=True)
+    scales = np.hstack(
+        [np.broadcast_to(np.where(norms[0] > 0, norms[0], 1.0), points.shape), norms[1] + 0 * coefficients]
+    )
+    jacobian = jacobian * scales.reshape(-1)
+    if not np.all(np.isfinite(jacobian)):
+        return None
+    if unit_norm:  # one more equation for each sample, weighted like the others
+        directions = points / np.where(norms[0] > 0, norms[0], 1.0)
+        rows = np.zeros((len(points), *scales.shape))
+        rows[np.arange(len(points)), np.arange(len(points)), : points.shape[1]] = directions
+        jacobian = np.vstack([jacobian, np.linalg.norm(jacobian) * rows.reshape(len(points), -1)])
+    singular = np.linalg.svd(jacobian, compute_uv=False)
+    # The points are those of the batch up to errors of the size of rounding, and so is the derivative.
+    level = 16 * unit * math.sqrt(sum(jacobian.shape)) * float(singular[0])
+    missing = unknowns - int(np.count_nonzero(singular > level))
+    return missing or None
+
+
+def _stated_size(observation: Observation) -> int | None:
+    if observation.batch_size is None and observation.labels is not None:
+        return len(observation.labels)
+    return observation.batch_size
+
+
+def _count_remark(stated: int, found: int, fibre: tuple[str, ...]) -> str:
     if found < stated:
+        where = "on one ray" if "positive-scaling" in fibre else "at one point"
         return (
-            f"the gradient shows {found} atoms, and the batch has {stated} samples: samples at one point are one atom, and "
-            "those whose coefficients are zero up to rounding leave no trace"
+            f"{found} atom{'s explain' if found > 1 else ' explains'} the gradient, and the batch has {stated} "
+            f"samples: those {where} up to rounding are one atom, those with less than rounding in the gradient leave none, "
+            "and those between which the network is affine may be merged into atoms that are no samples"
         )
     return f"{found} atoms explain the gradient, more than the {stated} samples that the observation states"
 
@@ -176,7 +256,10 @@ def _labels(
     labels = explaining_labels(observation, outputs, coefficients, LABEL_ERROR)
     if labels is None:
         loss = observation.architecture.loss
-        return None, f"no labels explain the coefficients as those of single samples under the loss {loss}"
+        return None, (
+            f"no labels explain the coefficients as those of single samples under the loss {loss}: an atom stands for "
+            "several, the gradient was rescaled, or something that the observation states is wrong"
+        )
     if observation.labels is not None and count == len(observation.labels):
         known = np.asarray(observation.labels, dtype=np.float64).reshape(count, -1)
         found = labels.astype(np.float64).reshape(count, -1)

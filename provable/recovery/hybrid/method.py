@@ -33,7 +33,7 @@ from provable.recovery.layerwise.anchors import Anchor, anchors
 from provable.recovery.layerwise.descent import Descent, descend
 from provable.recovery.layerwise.judgement import Judgement, judge
 from provable.recovery.layerwise.least_squares import Solution
-from provable.recovery.layerwise.support import supports
+from provable.recovery.layerwise.support import obstacle_before, supports
 from provable.recovery.layerwise.system import System
 from provable.recovery.method import Method
 from provable.recovery.openness import open_directions
@@ -109,6 +109,9 @@ def _hybrid(observation: Observation, rng: np.random.Generator, iterations: Iter
     if isinstance(starts, str):
         return nothing_found(observation, NAME, starts)
     start = _likeliest(observation, starts)
+    # Layers without a gradient were passed over, and what lies between them and the input was not looked at before.
+    if (reason := obstacle_before(observation, start.index)) is not None:
+        return nothing_found(observation, NAME, reason)
     label = label_at(observation, start, NAME)
     if label is None:
         return nothing_found(observation, NAME, "no label explains the start of the recursion, and matching needs one")

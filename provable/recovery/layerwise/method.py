@@ -29,7 +29,7 @@ from provable.recovery.layerwise.anchors import Anchor, anchors
 from provable.recovery.layerwise.descent import Descent, Step, descend
 from provable.recovery.layerwise.judgement import Judgement, judge
 from provable.recovery.layerwise.report import LayerwiseReport
-from provable.recovery.layerwise.support import supports
+from provable.recovery.layerwise.support import obstacle_before, supports
 from provable.recovery.method import Method
 from provable.recovery.openness import open_directions
 from provable.recovery.result import Recovery
@@ -101,6 +101,9 @@ def _examined(observation: Observation, rng: np.random.Generator) -> LayerwiseRe
     accepted: list[tuple[Descent, Judgement]] = []
     others: list[tuple[str, float | None]] = []
     rejected: list[tuple[Descent, Judgement | None]] = []
+    # Layers without a gradient were passed over, and what lies between them and the input was not looked at before.
+    if (reason := obstacle_before(observation, max(start.index for start in starts))) is not None:
+        return LayerwiseReport(nothing_found(observation, NAME, reason), "", 0, ())
     for start in starts:
         if accepted and (other := _multiple(observation, accepted[0], start, rng)) is not None:
             others.append(other)

@@ -38,6 +38,24 @@ def supports(observation: Observation) -> str | None:
     start, reason = (biased[0], "") if biased else last_layer(observation)
     if start is None:
         return reason
+    return obstacle_before(observation, start)
+
+
+def obstacle_before(observation: Observation, start: int) -> str | None:
+    """Tell what is in the way from a layer to the input.
+
+    Parameters
+    ----------
+    observation : Observation
+        Gives the architecture.
+    start : int
+        Position of the layer.
+
+    Returns
+    -------
+    str or None
+        None if every layer in front of it can be inverted, otherwise the first that cannot, and why.
+    """
     return next((text for index in range(start) if (text := _obstacle(observation, index)) is not None), None)
 
 

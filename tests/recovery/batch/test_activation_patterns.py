@@ -309,7 +309,7 @@ def without(observation, key):
     ("observation", "message"),
     [
         (bare((Linear(8), Tanh(), Linear(1))), "the activation of layer 0 is tanh"),
-        (bare((Linear(8), LeakyReLU(1.0), Linear(1))), "the activation of layer 0 is leaky_relu"),
+        (bare((Linear(8), LeakyReLU(1.0), Linear(1))), "the activation of layer 0 is identity"),
         (bare((Linear(8), ReLU(), Linear(5), ReLU(), Linear(1))), "exactly one layer of hidden units"),
         (bare((Linear(8), ReLU())), "exactly one layer of hidden units"),
         (bare((Linear(8), ReLU(), Linear(3)), "cross_entropy"), "has 3 outputs"),

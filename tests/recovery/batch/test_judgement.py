@@ -129,7 +129,7 @@ def test_merged_samples_have_no_label() -> None:
     points = np.repeat(rng.standard_normal((1, DIMENSION)), 2, axis=0)
     observation = Observation.from_data(architecture, parameters, points, np.array([0, 1]))
     result = judged(observation, points[:1])
-    assert result.status == "consistent"
+    assert result.status == "partial"
     assert result.labels is None
     assert "no labels explain" in result.reason
 
@@ -224,4 +224,43 @@ def test_fewer_atoms_than_samples_are_said() -> None:
     observation = Observation.from_data(architecture, parameters, points, rng.standard_normal((3, 3)))
     result = judged(observation, points[:2])
     assert result.status == "consistent"
-    assert "shows 2 atoms, and the batch has 3 samples" in result.reason
+    assert "2 atoms explain the gradient, and the batch has 3 samples" in result.reason
+
+
+def test_a_batch_that_one_sample_explains_is_partial() -> None:
+    """Two samples with the same active neurons: one output sees their weighted mean, which is no sample."""
+    architecture = network(ReLU(), 1, bias=True)
+    rng = np.random.default_rng(3)
+    parameters = Parameters.random(architecture, rng=rng)
+    centre, step = rng.standard_normal((2, DIMENSION))
+    points = np.array([centre, centre + 1e-3 * step])
+    labels = forward(architecture, parameters, points) - np.array([[1.0], [2.0]])
+    observation = Observation.from_data(architecture, parameters, points, labels)
+    mean = (points[:1] + 2 * points[1:]) / 3
+    assert (result := judged(observation, mean)).status == "partial", result.reason
+    unknown = judged(dataclasses.replace(observation, batch_size=None), mean)
+    assert "one atom can stand for several" in unknown.reason
+
+
+def test_more_atoms_than_are_stated_contradict_the_observation() -> None:
+    observation, points, _, _ = batch(network(Tanh(), 2, bias=True), 3, 4)
+    result = judged(dataclasses.replace(observation, batch_size=2), points)
+    assert result.status == "failed"
+    assert "more than the 2 samples" in result.reason
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_open_directions_are_counted(single: bool) -> None:
+    """One neuron sees one direction of each of two samples, and the sum of their multiples."""
+    architecture = Architecture("neuron", (3,), (Linear(1), Softplus(), Linear(20), Softplus(), Linear(2)), "squared")
+    rng = np.random.default_rng(8)
+    parameters = Parameters.random(architecture, rng=rng)
+    points = rng.standard_normal((2, 3))
+    observation = Observation.from_data(architecture, parameters, points, rng.standard_normal((2, 2)))
+    if single:
+        rounded = {name: array.astype(np.float32) for name, array in observation.vector.items()}
+        observation = dataclasses.replace(observation, vector=rounded)
+    result = judged(observation, points)
+    # of 4 directions orthogonal to the neuron's weight, the gradient of that weight determines 2
+    assert "null-space:2" in result.fibre
+    assert "2 directions are open" in result.reason

@@ -32,7 +32,7 @@ from provable.errors import UnsupportedError
 from provable.measures import Measure
 from provable.networks import Parameters, embed, forward
 from provable.observations import Observation
-from provable.recovery.batch.output_gradient import METHOD
+from provable.recovery.batch.output_gradient import METHOD, method, search
 from provable.recovery.certification import certified
 
 SQUARE_CUBE = Polynomial((0.0, 0.0, 1.0, 1.0))
@@ -324,7 +324,7 @@ def test_unknown_batch_size_with_few_neurons_is_not_explained_by_a_wrong_batch()
     observation, _, _ = observed(Tanh(), 5, 5, 19, seed=16, known=False)
     found = recovered(observation)
     assert found.status == "failed"
-    assert "no batch of any number of samples tried" in found.reason
+    assert "no batch of 1 to 3 samples" in found.reason
 
 
 def test_a_batch_size_below_the_true_one_fails():
@@ -357,7 +357,7 @@ def test_a_sample_without_weight_is_named_invisible_not_invented(activation, wei
     found = recovered(of_measure(activation, points, [1.0, -0.7, weight], 90, batch_size=3))
     assert found.status == "partial"
     assert len(found.points) == 2
-    assert "2 samples explain the gradient; the other 1 of the batch are invisible" in found.reason
+    assert "2 atoms explain the gradient, and the batch has 3 samples" in found.reason
     assert found.labels is None
     assert np.max(errors(found, points[:2])) <= EXACT
 
@@ -383,7 +383,7 @@ def test_equal_samples_are_one(activation):
     found = recovered(of_measure(activation, points, [1.0, -0.4, 0.8], 90, batch_size=3))
     assert found.status == "partial"
     assert len(found.points) == 2
-    assert "coinciding" in found.reason
+    assert "are one atom" in found.reason
     assert np.max(errors(found, points[[0, 2]])) <= EXACT
 
 
@@ -472,3 +472,26 @@ def test_what_is_recovered_can_be_certified(activation):
     found = certified(observation, recovered(observation))
     assert found.status == "certified", found.reason
     assert np.max(errors(found, points)) <= EXACT
+
+
+def test_sizes_that_are_tried_share_the_work(monkeypatch):
+    """Noise makes the rank full: from there no size explains the gradient, and each is dearer than the one before."""
+    architecture = Architecture("noisy", (8,), (Linear(40, False), Tanh(), Linear(1, False)), "squared")
+    rng = np.random.default_rng(3)
+    parameters = Parameters.random(architecture, rng=rng)
+    observation = Observation.from_data(
+        architecture, parameters, rng.standard_normal((2, 8)), rng.standard_normal((2, 1)), batch_size_known=False
+    )
+    vector = {name: piece * (1 + 1e-3 * rng.standard_normal(piece.shape)) for name, piece in observation.vector.items()}
+    noisy = dataclasses.replace(observation, vector=vector)
+    steps = []
+
+    def counted(equations, observed, count, rng, *, most, tolerance, start):
+        steps.append(most * method._work(equations, count))
+        return search.search(equations, observed, count, rng, most=min(most, 2), tolerance=tolerance, start=start)
+
+    monkeypatch.setattr(method, "search", counted)
+    found = recovered(noisy)
+    assert found.status == "failed"
+    assert sum(steps) <= method.MOST_WORK
+    assert "no batch of 8 to" in found.reason

@@ -316,7 +316,7 @@ REFUSED = {
     "one hidden layer of relu": ((ReLU(), 20, 4, (40,), 0), {}, "patterns of two slopes"),
     "narrow": ((Tanh(), 20, 8, (12,), 0), {}, "at least 17"),
     "square": ((Polynomial((0.0, 0.0, 1.0)), 20, 4, (40,), 0), {}, "second moments only"),
-    "linear": ((Identity(), 20, 4, (40,), 0), {}, "identity"),
+    "linear": ((Identity(), 20, 4, (40,), 0), {}, "every hidden activation is affine"),
     "more samples than inputs": ((Tanh(), 5, 8, (40,), 0), {}, "8 samples of 5 numbers each"),
     "larger batch than layer": ((Tanh(), 20, 15, (10,), 0), {}, "too large for 10 neurons"),
 }

@@ -22,11 +22,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from provable.architectures import Identity, Polynomial
+from provable.architectures import Identity
 from provable.errors import UnsupportedError
 from provable.observations import Observation
 from provable.recovery.acceptance import nothing_found, power_of_two
-from provable.recovery.batch.chain import FullyConnected, numerical_rank, reason_against
+from provable.recovery.batch.chain import FullyConnected, is_affine, numerical_rank, reason_against
 from provable.recovery.batch.judgement import judge
 from provable.recovery.batch.output_gradient.equations import Equations, Reflection
 from provable.recovery.batch.output_gradient.search import LONGEST_DESCENT, search, with_new_sample
@@ -48,10 +48,11 @@ MOST_STEPS = 10_000
 STEPS_PER_SAMPLE = 300
 """The same for each sample of a batch whose size is only tried."""
 
-MOST_WORK = 2e12
-"""Fewer steps are made, but at least `LEAST_STEPS`, if they would need more multiplications."""
+MOST_WORK = 2e11
+"""Fewer steps are made if they would need more multiplications, about a minute's; all sizes that are tried share it."""
 
-LEAST_STEPS = 300
+OVERHEAD = 1e7
+"""How many multiplications could be made while a step calls its functions, about two milliseconds."""
 
 LARGEST_BATCH = 32
 """Largest batch size that is tried where it is not known."""
@@ -93,7 +94,7 @@ def supports(observation: Observation) -> str | None:
         return f"it needs one hidden layer and a linear output layer, and the network has {len(network.layers)} linear layers"
     first, last = network.layers
     activation = first.activation
-    if isinstance(activation, Identity) or (isinstance(activation, Polynomial) and len(activation.coefficients) < 3):
+    if is_affine(activation):
         return f"layer {first.index} (linear) is followed by an affine function, so only Σ c x of a batch is in its gradient"
     if last.weight_gradient is None and first.weight_gradient is None:
         return f"the gradients of {first.index}/weight and {last.index}/weight were not observed; one of them is needed"
@@ -155,28 +156,33 @@ def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     network, basis = _reduced(observation, whole)
     equations = Equations.of(network, bool(observation.unit_norm))
     goal = _goal(equations)
-    known = _known_size(observation)
-    rank = 1 if whole.first.weight_gradient is None else max(1, numerical_rank(whole.first.weight_gradient))
+    known, unit = _known_size(observation), precision(observation)
+    rank = 1 if whole.first.weight_gradient is None else max(1, numerical_rank(whole.first.weight_gradient, unit))
     sizes = range(min(rank, LARGEST_BATCH), LARGEST_BATCH + 1) if known is None else (known,)
     solution, best, rivals = None, None, False
+    left, tried = MOST_WORK, 0
     for count in sizes:
-        if goal.surplus(count) <= 0:
+        if goal.surplus(count) <= 0 or (tried and left < _work(goal, count)):
             break
+        tried = count
         most = MOST_STEPS if known is not None else STEPS_PER_SAMPLE * count
         for attempt in _attempts(goal, count):
-            found = _searched(attempt, count, rng, most=most, unit=precision(observation), start=best)
-            if found.relative <= _tolerance(attempt, count, precision(observation)):
-                solution = _finished(attempt, goal, found, precision(observation))
+            allowed = int(min(most, max(left / _work(attempt, count), 1)))
+            found = _searched(attempt, count, rng, most=allowed, unit=unit, start=best)
+            left -= allowed * _work(attempt, count) if known is None else 0.0
+            if found.relative <= _tolerance(attempt, count, unit):
+                solution = _finished(attempt, goal, found, unit)
             best = found if math.isfinite(found.cost) else None
             if solution is not None:
                 if attempt.surplus(count) < SCARCE * (attempt.independent - attempt.surplus(count)):
-                    other = _searched(goal, count, rng, most=most // 2, unit=precision(observation), start=None)
-                    rivals = _is_rival(goal, solution, other, precision(observation))
+                    half = int(min(most // 2, max(MOST_WORK / _work(goal, count) / 2, 1)))
+                    other = _searched(goal, count, rng, most=half, unit=unit, start=None)
+                    rivals = _is_rival(goal, solution, other, unit)
                 break
         if solution is not None:
             break
     if solution is None:
-        return _unsolved(observation, equations, known, best, basis, rng)
+        return _unsolved(observation, equations, known, (sizes[0], tried), best, basis, rng)
     points = solution.found.points
     if equations.norm_open and equations.output_bias is not None:
         points = points / scales(solution.found.coefficients, equations.output_bias)[:, None]
@@ -251,18 +257,19 @@ def _tolerance(equations: Equations, count: int, unit: float) -> float:
     return ROUNDINGS * unit * math.sqrt(equations.dimension + count)
 
 
+def _work(equations: Equations, count: int) -> float:
+    """Multiplications of one step, and as many as could be made in the rest of its time."""
+    return OVERHEAD + 2.0 * equations.size * (count * equations.dimension) ** 2
+
+
 def _searched(
     equations: Equations, count: int, rng: np.random.Generator, *, most: int, unit: float, start: Fit | None
 ) -> Fit:
     observed = equations.observed()
-    work = 2.0 * equations.size * (count * equations.dimension) ** 2
-    steps = int(min(most, max(MOST_WORK / work, LEAST_STEPS)))
     first = None
     if start is not None and len(start.points) == count - 1:
         first = with_new_sample(equations, observed, start.points, rng).points
-    return search(
-        equations, observed, count, rng, most=steps, tolerance=_tolerance(equations, count, unit), start=first
-    )
+    return search(equations, observed, count, rng, most=most, tolerance=_tolerance(equations, count, unit), start=first)
 
 
 def _finished(attempt: Equations, goal: Equations, found: Fit, unit: float) -> _Solution | None:
@@ -306,16 +313,23 @@ def _unsolved(
     observation: Observation,
     equations: Equations,
     known: int | None,
+    tried: tuple[int, int],
     best: Fit | None,
     basis: Float | None,
     rng: np.random.Generator,
 ) -> Recovery:
-    sizes = f"{known} sample{'s' if known != 1 else ''}" if known is not None else "any number of samples tried"
+    sizes = f"{tried[1]} sample{'s' if tried[1] != 1 else ''}"
+    sizes = sizes if known is not None or tried[0] >= tried[1] else f"{tried[0]} to {sizes}"
     misfit = math.inf if best is None else best.relative
     reason = (
         f"no batch of {sizes} was found that explains the {equations.size} equations; the best has a relative misfit of "
         f"{misfit:.1g}"
     )
+    if not tried[1]:
+        reason = (
+            f"the gradient shows at least {tried[0]} samples, and for so many the {equations.size} equations are no more "
+            "than the unknowns"
+        )
     if best is None or misfit > NEARLY:
         return nothing_found(observation, NAME, reason)
     points = best.points if basis is None else best.points @ basis.T
@@ -337,11 +351,6 @@ def _concluded(
     remarks = []
     if known is None:
         remarks.append(f"the batch size is not known; {count} is the smallest that explains the gradient")
-    elif count < known:
-        remarks.append(
-            f"{count} sample{'s explain' if count > 1 else ' explains'} the gradient; the other {known - count} of the batch "
-            "are invisible in it, having no weight or coinciding with these"
-        )
     if seen.open_directions:
         directions = "directions are" if seen.open_directions > 1 else "direction is"
         remarks.append(f"{seen.open_directions} {directions} open, so infinitely many batches explain the gradient")
@@ -358,7 +367,7 @@ def _concluded(
         symmetries=_symmetries(network, solution),
         reason="; ".join(remarks),
     )
-    if result.status == "consistent" and known is not None and count < known:
+    if result.status in ("consistent", "partial") and known is not None and count < known:
         return dataclasses.replace(result, status="partial", labels=None)
     return result
 

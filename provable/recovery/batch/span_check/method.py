@@ -29,7 +29,7 @@ from provable.errors import UnsupportedError
 from provable.networks.activations import value
 from provable.observations import Observation
 from provable.recovery.acceptance import nothing_found
-from provable.recovery.batch.chain import FullyConnected, reason_against
+from provable.recovery.batch.chain import FullyConnected, is_affine, reason_against
 from provable.recovery.batch.judgement import judge
 from provable.recovery.batch.precision import precision
 from provable.recovery.batch.span_check.charts import Chart
@@ -71,8 +71,8 @@ def _spaces(observation: Observation) -> Spaces | str:
     where = f"layer {network.first.index} (linear)"
     if len(network.layers) == 1:
         return "the architecture has one linear layer, and nothing behind it tells samples apart"
-    if all(isinstance(layer.activation, Identity) for layer in network.layers[:-1]):
-        return "every hidden activation is the identity, and then all samples together look like few others"
+    if all(is_affine(layer.activation) for layer in network.layers[:-1]):
+        return "every hidden activation is affine, and then all samples together look like few others"
     if network.first.weight_gradient is None:
         return f"the gradient of {network.first.index}/weight was not observed"
     if not np.any(network.first.weight_gradient):

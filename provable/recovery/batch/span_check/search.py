@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from provable.architectures import Identity
+from provable.recovery.batch.chain import is_affine
 from provable.recovery.batch.span_check.charts import Chart
 from provable.recovery.batch.span_check.conditions import Conditions
 from provable.recovery.batch.span_check.deflation import (
@@ -81,7 +81,7 @@ def plan(spaces: Spaces, unknowns: int) -> Plan | None:
     """
     rows, columns = spaces.row_layers, informative_columns(spaces)
     widths = [len(layer.weight) for layer in spaces.network.layers]
-    bent = not isinstance(spaces.activations[0], Identity)  # otherwise the second row condition repeats the first
+    bent = not is_affine(spaces.activations[0])  # otherwise the second row condition repeats the first
     second = bent and 2 in rows and widths[0] - spaces.rank >= unknowns + max(4, unknowns // 4)
     if second:
         return Plan((2,), (), True)
