@@ -495,3 +495,12 @@ def test_sizes_that_are_tried_share_the_work(monkeypatch):
     assert found.status == "failed"
     assert sum(steps) <= method.MOST_WORK
     assert "no batch of 8 to" in found.reason
+
+
+def test_samples_that_one_output_alone_determines_break_nothing_down():
+    """On the way some sample's block of the normal matrix is singular to rounding, and a step was divided by it."""
+    architecture = Architecture("few", (2,), (Linear(4, False), ReLU(), Linear(3, False)), "cross_entropy")
+    rng = np.random.default_rng(9)
+    parameters = Parameters.random(architecture, rng=rng)
+    observation = Observation.from_data(architecture, parameters, rng.standard_normal((4, 2)), rng.integers(3, size=4))
+    assert recovered(observation).reason

@@ -187,5 +187,6 @@ def contributions(found: Fit) -> Float:
     rises = np.empty(count)
     for index in range(count):
         rows = inverse[index * outputs : (index + 1) * outputs]
-        rises[index] = found.coefficients[index] @ np.linalg.solve(rows @ rows.T, found.coefficients[index])
+        # The least norm of y with rows @ y = c, whose square is cᵀ(rows rowsᵀ)⁻¹c, also where that product is singular.
+        rises[index] = np.sum(np.linalg.lstsq(rows, found.coefficients[index], rcond=None)[0] ** 2)
     return rises
