@@ -56,6 +56,9 @@ DRAWS_PER_EXPECTED = 8
 DESCENTS_PER_SAMPLE = 64
 """Descent ends after this number of starts per sample."""
 
+UNSEEN = 1 / 16
+"""Part of the limits granted to the second threshold if the first one let nothing pass."""
+
 
 def supports(observation: Observation) -> str | None:
     """Tell whether the method applies.
@@ -227,22 +230,36 @@ class Search:
             ways.reverse()
         for probability in FALSE_REJECTIONS:
             self.fewest = self._threshold(probability)
+            # Where nothing sparse was seen at all, noise is likelier than columns of unusually few zeros.
+            share = 1.0 if self.found or probability == FALSE_REJECTIONS[0] else UNSEEN
             for way in ways:
                 if self.choice is None:
-                    way()
+                    way(share)
 
-    def sample(self) -> None:
-        """Draw submatrices, at most `DRAWS_PER_EXPECTED` times the number expected or `MOST_EXPECTED_DRAWS`."""
-        limit = DRAWS_PER_EXPECTED * min(self.expected, MOST_EXPECTED_DRAWS)
+    def sample(self, share: float = 1.0) -> None:
+        """Draw submatrices, at most `DRAWS_PER_EXPECTED` times the number expected or `MOST_EXPECTED_DRAWS`.
+
+        Parameters
+        ----------
+        share : float, optional
+            Part of that limit that is granted.
+        """
+        limit = share * DRAWS_PER_EXPECTED * min(self.expected, MOST_EXPECTED_DRAWS)
         start = self.draws
         while self.choice is None and self.draws - start < limit:
             self.draws += DRAWS_AT_ONCE
             self._collect(self.sparse.sampled(DRAWS_AT_ONCE, self.fewest, self.rng))
 
-    def descend(self) -> None:
-        """Descend from random starts, some of them in view of directions found before."""
+    def descend(self, share: float = 1.0) -> None:
+        """Descend from random starts, some of them in view of directions found before.
+
+        Parameters
+        ----------
+        share : float, optional
+            Part of `DESCENTS_PER_SAMPLE` that is granted.
+        """
         dimension = self.space.dimension
-        for _ in range(DESCENTS_PER_SAMPLE * dimension):
+        for _ in range(math.ceil(share * DESCENTS_PER_SAMPLE * dimension)):
             if self.choice is not None:
                 break
             self.descents += 1
