@@ -227,7 +227,7 @@ def draw(rows: list[dict[str, object]], path: Path) -> None:
     axis.axvline(SUCCESS, color="C2", lw=1, ls="--")
     axis.set_yticks(range(len(rows)), [str(row["case"]) for row in reversed(rows)], fontsize=8)
     axis.set_xlabel(
-        "relative error of the worst sample: median (dot) and worst (bar) over the seeds; successes at the right"
+        "relative error of the worst sample\nmedian (dot) and worst (bar); successes at the right", fontsize=8
     )
     axis.grid(axis="x", alpha=0.3)
     figure.savefig(path)
