@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provable.architectures import Architecture, Linear, Tanh
+from provable.arithmetic import EPSILON
 from provable.errors import InputError
 from provable.leakage import defence_rates as rates
 from provable.leakage.metrics import batch_cramer_rao
@@ -87,7 +88,7 @@ def test_lower_rates_of_dropout_scale_as_the_bound_does(rescaled):
         quotients.append(there.rmse_lower_bound / whole)
     setting = rates.Setting(10, 4000, 3, 0.01)
     rate = rates.dropout(setting, 0.75).lower / rates.undefended(setting).lower
-    assert rate == pytest.approx(2.0)
+    assert abs(rate - 2.0) <= 30 * EPSILON
     # constants fluctuate with which thousand units are left: a few per cent each
     assert np.mean(quotients) == pytest.approx(rate / 4 if rescaled else rate, rel=0.1)
 

@@ -104,7 +104,7 @@ class FullyConnected:
         found = []
         if all(map(is_odd, kinds)):
             found.append("joint-sign")
-        if all(isinstance(kind, ReLU | LeakyReLU | Identity) for kind in kinds):
+        if all(map(is_homogeneous, kinds)):
             found.append("positive-scaling")
         return tuple(found)
 
@@ -169,6 +169,22 @@ def is_odd(activation: Activation) -> bool:
     if isinstance(activation, Polynomial):
         return not any(activation.coefficients[::2])
     return isinstance(activation, Tanh | Erf | Identity)
+
+
+def is_homogeneous(activation: Activation) -> bool:
+    """Tell whether σ(tz) = tσ(z) for t > 0.
+
+    Parameters
+    ----------
+    activation : Activation
+        σ.
+
+    Returns
+    -------
+    bool
+        True for the piecewise linear ones.
+    """
+    return isinstance(activation, ReLU | LeakyReLU | Identity)
 
 
 def plain(activation: Activation) -> Activation:

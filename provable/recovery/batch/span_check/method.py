@@ -29,7 +29,7 @@ from provable.errors import UnsupportedError
 from provable.networks.activations import value
 from provable.observations import Observation
 from provable.recovery.acceptance import nothing_found
-from provable.recovery.batch.chain import FullyConnected, is_affine, reason_against
+from provable.recovery.batch.chain import FullyConnected, is_affine, is_homogeneous, reason_against
 from provable.recovery.batch.judgement import judge
 from provable.recovery.batch.precision import precision
 from provable.recovery.batch.span_check.charts import Chart
@@ -37,7 +37,7 @@ from provable.recovery.batch.span_check.deflation import Atom
 from provable.recovery.batch.span_check.scales import choose_factors
 from provable.recovery.batch.span_check.search import plan, search
 from provable.recovery.batch.span_check.signs import choose_signs
-from provable.recovery.batch.span_check.spaces import Spaces, has_affine_slope, is_homogeneous
+from provable.recovery.batch.span_check.spaces import Spaces, has_affine_slope
 from provable.recovery.method import Method
 from provable.recovery.result import Recovery
 

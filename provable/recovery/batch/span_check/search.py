@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from provable.recovery.batch.chain import is_affine
+from provable.recovery.batch.chain import is_affine, is_homogeneous
 from provable.recovery.batch.span_check.charts import Chart
 from provable.recovery.batch.span_check.conditions import Conditions
 from provable.recovery.batch.span_check.deflation import (
@@ -18,7 +18,7 @@ from provable.recovery.batch.span_check.deflation import (
     tolerance,
 )
 from provable.recovery.batch.span_check.levenberg_marquardt import descend, finish, isolation
-from provable.recovery.batch.span_check.spaces import Spaces, degree_of, has_even_slope, is_homogeneous
+from provable.recovery.batch.span_check.spaces import Spaces, degree_of, has_even_slope
 
 Float = NDArray[np.float64]
 

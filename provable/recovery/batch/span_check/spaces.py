@@ -11,8 +11,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from provable.architectures import Activation, Erf, Identity, LeakyReLU, Polynomial, ReLU, Sigmoid, Tanh
-from provable.recovery.batch.chain import FullyConnected
+from provable.architectures import Activation, Erf, Identity, Polynomial, Sigmoid, Tanh
+from provable.recovery.batch.chain import FullyConnected, is_homogeneous
 from provable.recovery.batch.span_check.spans import Span
 
 Float = NDArray[np.float64]
@@ -166,22 +166,6 @@ def degree_of(activation: Activation) -> int:
         places = np.flatnonzero(activation.coefficients)
         return int(places[0]) if len(places) == 1 else 0
     return int(is_homogeneous(activation))
-
-
-def is_homogeneous(activation: Activation) -> bool:
-    """Tell whether σ(tz) = tσ(z) for t > 0.
-
-    Parameters
-    ----------
-    activation : Activation
-        σ.
-
-    Returns
-    -------
-    bool
-        True for the piecewise linear ones.
-    """
-    return isinstance(activation, ReLU | LeakyReLU | Identity)
 
 
 def has_even_slope(activation: Activation) -> bool:
