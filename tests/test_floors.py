@@ -19,7 +19,8 @@ FLOORS = [
     {"architectures", "measures"},
     {"networks", "kernels", "tensors"},
     {"observations", "theorems"},
-    {"rigor"},
+    {"rigor", "training"},
+    {"distillation"},
     {"recovery", "leakage"},
     {"cli"},
 ]
