@@ -15,6 +15,7 @@ from provable.recovery import fully_connected, hybrid, layerwise
 from provable.recovery.acceptance import nothing_found
 from provable.recovery.batch import activation_patterns, output_gradient, span_check, spear, wang2023
 from provable.recovery.certification import certified
+from provable.recovery.interpolation import with_norms
 from provable.recovery.method import Method
 from provable.recovery.result import STATUSES, Recovery
 
@@ -74,7 +75,7 @@ def recover(observation: Observation, *, method: str = "auto", rng: Any = None) 
         if reason is not None:
             reasons.append(f"{candidate.name}: {reason}")
             continue
-        result = certified(observation, candidate.recover(observation, generator))
+        result = certified(observation, with_norms(observation, candidate.recover(observation, generator)))
         if result.status in ("certified", "consistent"):
             return result
         found.append(result)
