@@ -17,6 +17,7 @@ from provable.recovery.batch import activation_patterns, output_gradient, span_c
 from provable.recovery.certification import certified
 from provable.recovery.interpolation import with_norms
 from provable.recovery.method import Method
+from provable.recovery.parameter_matching import loo2024
 from provable.recovery.result import STATUSES, Recovery
 
 METHODS: tuple[Method, ...] = (
@@ -28,6 +29,7 @@ METHODS: tuple[Method, ...] = (
     output_gradient.METHOD,
     hybrid.METHOD,
     wang2023.METHOD,
+    loo2024.METHOD,
 )
 """All algorithms, the best informed first: `recover` tries those that support an observation in this order."""
 
