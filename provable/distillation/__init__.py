@@ -1,1 +1,36 @@
 """Dataset distillation by kernels, and its identity with reconstruction: the same loss with fewer atoms than samples."""
+
+from provable.distillation.distiller import Distilled, describe, distil
+from provable.distillation.identities import (
+    DistanceParts,
+    conditional_variances,
+    deletion_costs,
+    distance_parts,
+    leave_one_out_residuals,
+)
+from provable.distillation.interpolation import Interpolant, accuracy, interpolant, merge_coincident
+from provable.distillation.kernel_gradients import DifferentiableKernel, Kernel, RectifierKernel
+from provable.distillation.losses import Loss, kip, projection_loss, rkip, squared_distance
+
+__all__ = [
+    "DifferentiableKernel",
+    "DistanceParts",
+    "Distilled",
+    "Interpolant",
+    "Kernel",
+    "Loss",
+    "RectifierKernel",
+    "accuracy",
+    "conditional_variances",
+    "deletion_costs",
+    "describe",
+    "distance_parts",
+    "distil",
+    "interpolant",
+    "kip",
+    "leave_one_out_residuals",
+    "merge_coincident",
+    "projection_loss",
+    "rkip",
+    "squared_distance",
+]
