@@ -1,5 +1,6 @@
-"""Kernels of infinitely wide networks: tangent kernel and Gaussian-process kernel of dense networks, in closed form."""
+"""Kernels of infinitely wide networks: tangent kernel and Gaussian-process kernel of dense networks, with derivatives."""
 
 from provable.kernels.dense import DenseKernel, nngp, ntk
+from provable.kernels.input_derivatives import Partials
 
-__all__ = ["DenseKernel", "nngp", "ntk"]
+__all__ = ["DenseKernel", "Partials", "nngp", "ntk"]

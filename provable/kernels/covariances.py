@@ -6,6 +6,7 @@ For a pair with variances p and q and correlation u, what matters near u = 1 and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,18 @@ class Covariance:
             Exactly the variance where both points are the same.
         """
         return self.with_diagonal(self.scale * self.correlation, self.left)
+
+    @property
+    def gap(self) -> Array:
+        """The determinants pq - S² of the 2 × 2 covariances.
+
+        Returns
+        -------
+        ndarray of shape (n, m)
+            pq(1 - u)(1 + u), a product of nonnegative numbers.
+        """
+        determinants: Array = self.left[:, None] * self.right[None, :] * self.below_one * self.above_minus_one
+        return determinants
 
     def with_diagonal(self, between: Array, left: Array) -> Array:
         """Overwrite what belongs to pairs of twice the same point.
@@ -165,6 +178,73 @@ def or_one(numbers: Array, keep: NDArray[np.bool_]) -> Array:
     """
     result = arithmetic.full(numbers.shape, 1, numbers)
     result[keep] = numbers[keep]
+    return result
+
+
+def of_values(value: Array, left: Array, right: Array, same: NDArray[np.bool_]) -> Covariance:
+    """Covariances given by their values.
+
+    Parameters
+    ----------
+    value : ndarray of shape (n, m)
+        S.
+    left : ndarray of shape (n,)
+        Variances at the left points.
+    right : ndarray of shape (m,)
+        Variances at the right points.
+    same : ndarray of bool, shape (n, m)
+        Which pairs are twice the same point.
+
+    Returns
+    -------
+    Covariance
+        Its 1 - u and 1 + u have a rounding error of one unit, which smooth activations do not magnify; a pair with a zero
+        variance has correlation 0.
+    """
+    norm = np.asarray(arithmetic.sqrt(left))[:, None] * np.asarray(arithmetic.sqrt(right))[None, :]
+    correlation = value / or_one(norm, nonzero(norm))
+    plain = Covariance(left, right, nonnegative(1 - correlation), nonnegative(1 + correlation), same)
+    below = plain.with_diagonal(plain.below_one, arithmetic.full(left.shape, 0, left))
+    above = plain.with_diagonal(plain.above_minus_one, arithmetic.full(left.shape, 2, left))
+    return Covariance(left, right, below, above, same)
+
+
+def nonnegative(numbers: Array) -> Array:
+    """Drop the negative part that rounding gave to numbers known to be nonnegative.
+
+    Parameters
+    ----------
+    numbers : ndarray
+        Floats or balls.
+
+    Returns
+    -------
+    ndarray
+        The numbers, at least zero.
+    """
+    if arithmetic.kind(numbers) == "float64":
+        return np.maximum(numbers, 0.0)
+    return each(lambda ball: ball.nonnegative_part(), numbers)
+
+
+def each(function: Callable[..., Any], *arrays: Array) -> Array:
+    """Apply a function of balls elementwise.
+
+    Parameters
+    ----------
+    function : callable
+        Of as many balls as there are arrays.
+    *arrays : ndarray
+        Object arrays of one shape.
+
+    Returns
+    -------
+    ndarray
+        An object array.
+    """
+    result = np.empty(arrays[0].shape, dtype=object)
+    for index in np.ndindex(arrays[0].shape):
+        result[index] = function(*(array[index] for array in arrays))
     return result
 
 

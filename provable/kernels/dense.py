@@ -1,27 +1,28 @@
-"""Tangent kernel and Gaussian-process kernel of infinitely wide dense networks, any depth, with or without random biases."""
+"""Tangent kernel and Gaussian-process kernel of infinitely wide dense networks of any depth, with or without biases."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from provable import arithmetic
-from provable.arithmetic import Array
+from provable.architectures.activations import Activation
+from provable.arithmetic import Array, Float
 from provable.errors import ArithmeticUnsupported, InputError
-from provable.kernels import covariances, dual_activations
-from provable.kernels.dual_activations import DualActivation
+from provable.kernels import activations, covariances, input_derivatives
+from provable.kernels.input_derivatives import Partials
+from provable.kernels.layer_recursion import Recursion
 from provable.measures import as_numbers
 
 DEEPEST = 1000
 """The largest number of hidden layers."""
 
-ACTIVATIONS: Mapping[str, DualActivation] = MappingProxyType(
-    {"relu": dual_activations.relu, "erf": dual_activations.erf}
-)
-"""Activations with a closed form, by their names in ``provable-architecture/1``."""
+BIASES = ("absent", "zero-initialised", "random")
+"""What there is of biases; each gives a kernel of its own."""
+
+PARAMETRISATIONS = ("ntk", "standard")
+"""Whether the factor √(σ_w²/fan-in) stands in the network or in the distribution of its weights."""
 
 
 @dataclass(frozen=True)
@@ -32,26 +33,41 @@ class DenseKernel:
     ----------
     depth : int
         Number of hidden layers.
-    activation : {"relu", "erf"}
-        The activation of every hidden layer.
+    activation : str or Activation
+        The activation of every hidden layer, by its name in ``provable-architecture/1`` or as its description; kept as the
+        description.
     weight_variance : float
         σ_w².
     bias_variance : float
-        σ_b².
+        σ_b²: positive for random biases, 0 for the other two kinds.
     tangent : bool
         Whether it is the tangent kernel, not the Gaussian-process kernel.
+    biases : {"absent", "zero-initialised", "random"}, optional
+        Whether there are biases, and how they start; they are trained. Default ``"random"`` if σ_b² is positive, else
+        ``"absent"``.
+    parametrisation : {"ntk", "standard"}, optional
+        Of the tangent kernel.
+    width : int, optional
+        The width n of the hidden layers, for ``"standard"`` alone.
 
     Raises
     ------
     InputError
-        If a number is out of range or the activation has no closed form here.
+        If a number is out of range, the activation is unknown, or options contradict each other.
 
     Notes
     -----
-    A network in the NTK parametrisation has layers √(σ_w²/fan-in)·Wh + σ_b·b with independent N(0, 1) entries of W and b, all
-    of them trained. With d inputs, S¹ = σ_w² x·z/d + σ_b² and Θ¹ = S¹; for each hidden layer, with K = E[σ(a)σ(b)] and
-    K̇ = E[σ'(a)σ'(b)] under the covariance S, S ← σ_w² K + σ_b² and Θ ← S + σ_w² Θ K̇ [1]_. The Gaussian-process kernel is the
-    last S, the tangent kernel the last Θ.
+    With d inputs, S¹ = σ_w² x·z/d + σ_b², and for each hidden layer, with K = E[σ(a)σ(b)] and K̇ = E[σ'(a)σ'(b)] under the
+    covariance S, S ← σ_w² K + σ_b²; the Gaussian-process kernel is the last S. The tangent kernel is the last Θ of [1]_
+
+    - ``"ntk"``: layers √(σ_w²/fan-in)·Wh + σ_b·b, all entries of W and b from N(0, 1):
+      Θ¹ = σ_w² x·z/d + β and Θ ← σ_w² K + β + σ_w² Θ K̇;
+    - ``"standard"``: layers Wh + b with entries from N(0, σ_w²/fan-in) and N(0, σ_b²), hidden width n:
+      Θ¹ = x·z + β and Θ ← n K + β + σ_w² Θ K̇. This is the leading order in n of every layer's own contribution; the
+      corrections are smaller by a factor of the order 1/√n for one network and 1/n for their mean.
+
+    β is what the biases of a layer contribute: 0 if absent; in ``"standard"`` 1; in ``"ntk"`` σ_b² for random biases, and 1
+    for biases that start at zero and are added as they are (as in Flax).
 
     References
     ----------
@@ -59,21 +75,41 @@ class DenseKernel:
     """
 
     depth: int
-    activation: str
+    activation: str | Activation
     weight_variance: float
     bias_variance: float
     tangent: bool
+    biases: str | None = None
+    parametrisation: str = "ntk"
+    width: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.depth, bool) or not isinstance(self.depth, int) or not 0 <= self.depth <= DEEPEST:
             raise InputError(f"depth: found {self.depth!r:.60}; an integer from 0 to {DEEPEST} is accepted")
-        if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation: found {self.activation!r:.60}; {', '.join(ACTIVATIONS)} are accepted")
+        object.__setattr__(self, "activation", activations.described(self.activation))
         for name, lowest in (("weight_variance", "a positive"), ("bias_variance", "a nonnegative")):
             number = getattr(self, name)
             real = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
             if not real or number < 0 or (number == 0 and name == "weight_variance"):
                 raise InputError(f"{name}: found {number!r:.60}; {lowest} finite number is accepted")
+        if self.biases is None:
+            object.__setattr__(self, "biases", "random" if self.bias_variance > 0 else "absent")
+        if self.biases not in BIASES:
+            raise InputError(f"biases: found {self.biases!r:.60}; {', '.join(BIASES)} are accepted")
+        if (self.biases == "random") != (self.bias_variance > 0):
+            accepted = "a positive number" if self.biases == "random" else "0"
+            raise InputError(
+                f"bias_variance: found {self.bias_variance} with {self.biases} biases; {accepted} is accepted"
+            )
+        if self.parametrisation not in PARAMETRISATIONS:
+            raise InputError(
+                f"parametrisation: found {self.parametrisation!r:.60}; {', '.join(PARAMETRISATIONS)} are accepted"
+            )
+        whole = isinstance(self.width, int) and not isinstance(self.width, bool) and self.width > 0
+        if self.width is not None and self.parametrisation == "ntk":
+            raise InputError(f"width: found {self.width!r:.60}; it is accepted with the standard parametrisation alone")
+        if self.parametrisation == "standard" and not whole:
+            raise InputError(f"width: found {self.width!r:.60}; the standard parametrisation needs a positive integer")
 
     def __call__(self, X: Any, Z: Any = None) -> Array:
         """Evaluate the kernel.
@@ -98,24 +134,138 @@ class DenseKernel:
         ArithmeticUnsupported
             For rationals and residues, in which the kernel has no value.
         """
-        left = _points(X, "X")
-        right = left if Z is None else _points(Z, "Z")
-        if left.shape[1] != right.shape[1]:
-            raise InputError(f"Z: found points of dimension {right.shape[1]}; {left.shape[1]} is accepted")
-        if left.size and right.size and arithmetic.kind(left) != arithmetic.kind(right):
-            raise InputError(
-                f"Z: found {arithmetic.kind(right)} numbers with {arithmetic.kind(left)} numbers in X; "
-                "numbers of one arithmetic are accepted"
-            )
-        weight, bias = (arithmetic.constant(value, left) for value in (self.weight_variance, self.bias_variance))
-        covariance = covariances.of_inputs(left, right).affine(weight / left.shape[1], bias)
-        theta = covariance.value
-        for _ in range(self.depth):
-            dual = ACTIVATIONS[self.activation](covariance)
-            covariance = dual.covariance.affine(weight, bias)
-            if self.tangent:
-                theta = covariance.value + weight * theta * dual.slopes
-        return theta if self.tangent else covariance.value
+        left, right = _pair(X, Z)
+        return self.recursion(left).values(covariances.of_inputs(left, right))
+
+    def gradient(self, X: Any, Z: Any, coefficients: Any) -> Float:
+        """Gradients in x of h(x) = Σ_j α_j k(x, z_j), without the array of all pairs' gradients.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, d)
+            The points x at which to differentiate, float64.
+        Z : array_like of shape (m, d)
+            The points z_j.
+        coefficients : array_like of shape (m,) or (n, m)
+            α_j, or a row of them for every point x.
+
+        Returns
+        -------
+        ndarray of shape (n, d)
+            ∇h at every x. The gradient of Σ_ij G_ij k(x_i, z_j) in X is ``gradient(X, Z, G)``, and that of
+            Σ_ij G_ij k(x_i, x_j) is ``gradient(X, X, G + G.T)``.
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit, a number is not finite, or a point x is zero where the kernel has a kink at zero.
+
+        Notes
+        -----
+        For activations with a kink (all piecewise linear ones but the identity), the tangent kernel has a conical singularity
+        in x where the pre-activations of x and z agree or are opposite: at x = z, and without random biases on the whole line
+        through z. There the directional derivatives have a mean, which is returned: the angular part is 0, the rest smooth.
+        At x = z this is half of the gradient of k(x, x). Relative to ‖x‖⁻¹√(k(x, x)k(z, z)), the error is a small multiple of
+        (depth + d)·2⁻⁵²/sin θ, with θ the angle between x and z; this is also how much rounding x changes the gradient.
+        """
+        left, right = _pair(X, Z)
+        return input_derivatives.gradient(self.recursion(left), left, right, coefficients)
+
+    def hessian(self, X: Any, Z: Any, coefficients: Any, directions: Any = None) -> Float:
+        """Hessians in x of h(x) = Σ_j α_j k(x, z_j).
+
+        Parameters
+        ----------
+        X : array_like of shape (n, d)
+            The points x at which to differentiate, float64.
+        Z : array_like of shape (m, d)
+            The points z_j.
+        coefficients : array_like of shape (m,) or (n, m)
+            α_j, or a row of them for every point x.
+        directions : array_like of shape (d, w), optional
+            Columns W; default all of space.
+
+        Returns
+        -------
+        ndarray of shape (n, w, w)
+            WᵀHW with the Hessian H at every x. On the singularities that `gradient` describes H is infinite for the tangent
+            kernel; its infinite terms are left out there.
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit, a number is not finite, or a point x is zero where the kernel has a kink at zero.
+        """
+        left, right = _pair(X, Z)
+        return input_derivatives.hessian(self.recursion(left), left, right, coefficients, directions)
+
+    def partials(self, X: Any, Z: Any) -> Partials:
+        """Partial derivatives of k(x, z) by t = x·z and r = ‖x‖².
+
+        Parameters
+        ----------
+        X : array_like of shape (n, d)
+            The points x, float64.
+        Z : array_like of shape (m, d)
+            The points z.
+
+        Returns
+        -------
+        Partials
+            k, k_t, k_r, k_tt, k_tr and k_rr, each (n, m). On the singularities that `gradient` describes, infinite terms are
+            left out.
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit, a number is not finite, or a point x is zero where the kernel has a kink at zero.
+        """
+        left, right = _pair(X, Z)
+        return input_derivatives.partials(self.recursion(left), left, right)
+
+    def recursion(self, points: Array) -> Recursion:
+        """The constants of the layer recursion.
+
+        Parameters
+        ----------
+        points : ndarray of shape (n, d)
+            Points, which tell the number of inputs and the arithmetic.
+
+        Returns
+        -------
+        Recursion
+            What evaluates the kernel on covariances of inputs.
+        """
+        weight, bias, one = (
+            arithmetic.constant(value, points) for value in (self.weight_variance, self.bias_variance, 1.0)
+        )
+        first = weight / points.shape[1]
+        standard = self.parametrisation == "standard"
+        trained = 0 * one if self.biases == "absent" else one
+        return Recursion(
+            dual=activations.dual(self.activation),
+            depth=self.depth,
+            input_variance=first,
+            weight_variance=weight,
+            bias_variance=bias,
+            tangent=self.tangent,
+            input_gain=one if standard else first,
+            gain=one * self.width if standard else weight,
+            bias_gain=bias if self.biases == "random" and not standard else trained,
+        )
+
+
+def _pair(X: Any, Z: Any) -> tuple[Array, Array]:
+    left = _points(X, "X")
+    right = left if Z is None else _points(Z, "Z")
+    if left.shape[1] != right.shape[1]:
+        raise InputError(f"Z: found points of dimension {right.shape[1]}; {left.shape[1]} is accepted")
+    if left.size and right.size and arithmetic.kind(left) != arithmetic.kind(right):
+        raise InputError(
+            f"Z: found {arithmetic.kind(right)} numbers with {arithmetic.kind(left)} numbers in X; "
+            "numbers of one arithmetic are accepted"
+        )
+    return left, right
 
 
 def _points(values: Any, what: str) -> Array:
@@ -129,49 +279,78 @@ def _points(values: Any, what: str) -> Array:
     return points
 
 
-def ntk(depth: int, activation: str, *, weight_variance: float = 2.0, bias_variance: float = 0.0) -> DenseKernel:
+def ntk(
+    depth: int,
+    activation: str | Activation,
+    *,
+    weight_variance: float = 2.0,
+    bias_variance: float = 0.0,
+    biases: str | None = None,
+    parametrisation: str = "ntk",
+    width: int | None = None,
+) -> DenseKernel:
     """The tangent kernel of an infinitely wide dense network.
 
     Parameters
     ----------
     depth : int
         Number of hidden layers.
-    activation : {"relu", "erf"}
-        The activation of every hidden layer.
+    activation : str or Activation
+        The activation of every hidden layer: a name, such as ``"relu"``, or a description, such as ``LeakyReLU(0.2)``.
     weight_variance : float, optional
         σ_w²; 2 keeps the variance of ReLU layers constant.
     bias_variance : float, optional
-        σ_b²; 0 means a network without biases.
+        σ_b² of random biases.
+    biases : {"absent", "zero-initialised", "random"}, optional
+        Three different kernels. Default ``"random"`` if σ_b² is positive, else ``"absent"``; ``"zero-initialised"``, for
+        biases that start at zero and are trained, has to be asked for.
+    parametrisation : {"ntk", "standard"}, optional
+        Whether the factor √(σ_w²/fan-in) stands in the network or in the distribution of its weights.
+    width : int, optional
+        The width of the hidden layers, for ``"standard"`` alone: that kernel grows with it.
 
     Returns
     -------
     DenseKernel
-        A callable ``kernel(X, Z=None)``, (n, d) and (m, d) to (n, m).
+        A callable ``kernel(X, Z=None)``, (n, d) and (m, d) to (n, m), with ``kernel.gradient(X, Z, coefficients)``,
+        ``kernel.hessian(…)`` and ``kernel.partials(X, Z)``.
 
     Notes
     -----
     One hidden ReLU layer without bias: k(x, z) = σ_w⁴/(2d)·‖x‖‖z‖·(uκ₀(u) + κ₁(u)) with u the cosine of the angle.
     """
-    return DenseKernel(depth, activation, weight_variance, bias_variance, tangent=True)
+    return DenseKernel(
+        depth,
+        activation,
+        weight_variance,
+        bias_variance,
+        tangent=True,
+        biases=biases,
+        parametrisation=parametrisation,
+        width=width,
+    )
 
 
-def nngp(depth: int, activation: str, *, weight_variance: float = 2.0, bias_variance: float = 0.0) -> DenseKernel:
+def nngp(
+    depth: int, activation: str | Activation, *, weight_variance: float = 2.0, bias_variance: float = 0.0
+) -> DenseKernel:
     """The covariance of the Gaussian process that an infinitely wide dense network is at initialisation.
 
     Parameters
     ----------
     depth : int
         Number of hidden layers.
-    activation : {"relu", "erf"}
-        The activation of every hidden layer.
+    activation : str or Activation
+        The activation of every hidden layer: a name, such as ``"relu"``, or a description, such as ``LeakyReLU(0.2)``.
     weight_variance : float, optional
         σ_w²; 2 keeps the variance of ReLU layers constant.
     bias_variance : float, optional
-        σ_b²; 0 means a network without biases.
+        σ_b² of random biases. Biases that start at zero play no part here, nor does the parametrisation.
 
     Returns
     -------
     DenseKernel
-        A callable ``kernel(X, Z=None)``, (n, d) and (m, d) to (n, m).
+        A callable ``kernel(X, Z=None)``, (n, d) and (m, d) to (n, m), with ``kernel.gradient(X, Z, coefficients)``,
+        ``kernel.hessian(…)`` and ``kernel.partials(X, Z)``.
     """
     return DenseKernel(depth, activation, weight_variance, bias_variance, tangent=False)

@@ -10,23 +10,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provable.architectures import Architecture, Erf, Linear, ReLU
+from provable.architectures import GELU, Architecture, Erf, Identity, LeakyReLU, Linear, ReLU
 from provable.arithmetic import EPSILON, Arithmetic
 from provable.errors import ArithmeticUnsupported, InputError
-from provable.kernels import nngp, ntk
+from provable.kernels import DenseKernel, nngp, ntk
 from provable.networks import Parameters, tangent_kernel, tangents
 from provable.theorems.rates import fit_exponent
 from provable.theorems.strategies import seeds
 
 BALLS = Arithmetic("ball", bits=200)
-kernels = st.builds(
-    lambda make, depth, activation, weight, bias: make(depth, activation, weight_variance=weight, bias_variance=bias),
-    st.sampled_from((ntk, nngp)),
-    st.integers(0, 4),
-    st.sampled_from(("relu", "erf")),
-    st.sampled_from((0.5, 1.0, 2.0)),
-    st.sampled_from((0.0, 0.25, 1.0)),
-)
+ACTIVATIONS = (ReLU(), LeakyReLU(0.25), LeakyReLU(-1.0), LeakyReLU(-3.0), Identity(), Erf(), GELU())
+
+
+@st.composite
+def kernels(draw):
+    """Closed-form kernels of every kind."""
+    biases = draw(st.sampled_from(("absent", "zero-initialised", "random")))
+    variance = draw(st.sampled_from((0.25, 1.0))) if biases == "random" else 0.0
+    parametrisation = draw(st.sampled_from(("ntk", "standard")))
+    return DenseKernel(
+        draw(st.integers(0, 5)),
+        draw(st.sampled_from(ACTIVATIONS)),
+        draw(st.sampled_from((0.5, 1.0, 2.0))),
+        variance,
+        tangent=draw(st.booleans()),
+        biases=biases,
+        parametrisation=parametrisation,
+        width=draw(st.sampled_from((1, 100))) if parametrisation == "standard" else None,
+    )
 
 
 def close_points(seed, dimension):
@@ -42,33 +53,58 @@ def close_points(seed, dimension):
     return points
 
 
+def expectations(activation, p, q, s, same):
+    """K and K̇ as they are usually printed: arccos and arcsin of the correlation itself."""
+    number, half, pi = flint.arb, flint.arb(1) / 2, flint.arb.pi()
+    root, u = (p * q).sqrt(), number(1) if same else s / (p * q).sqrt()
+    arccosine = (root * (u * (pi - u.acos()) + (1 - u * u).sqrt()) / pi / 2, (pi - u.acos()) / pi / 2)
+    match activation:
+        case ReLU():
+            return arccosine
+        case LeakyReLU():
+            # az + (1 - a)relu(z), and E[x relu(y)] = S/2
+            a = number(activation.negative_slope)
+            return a * s + (1 - a) ** 2 * arccosine[0], a + (1 - a) ** 2 * arccosine[1]
+        case Identity():
+            return s, number(1)
+        case Erf():
+            P, Q = 1 + 2 * p, 1 + 2 * q
+            return 2 / pi * (2 * s / (P * Q).sqrt()).asin(), 4 / pi / (P * Q - 4 * s * s).sqrt()
+        case GELU():
+            # E[aΦ(a)bΦ(b)] by parts, collected in powers of D; test_dual_activations integrates it numerically
+            P, Q = 1 + p, 1 + q
+            D, gate = P * Q - s * s, half / 2 + (s / (P * Q).sqrt()).asin() / (2 * pi)
+            K = s * gate + (1 + D * (1 - 1 / P - 1 / Q)) / (2 * pi * D.sqrt())
+            return K, gate + s * (1 / P + 1 / Q + 1 / D) / (2 * pi * D.sqrt())
+    raise AssertionError(activation)
+
+
 def textbook(kernel, points):
-    """The recursion as it is usually printed, in balls: arccos and arcsin of the correlation itself."""
-    number, half = flint.arb, flint.arb(1) / 2
-    weight, bias = number(kernel.weight_variance), number(kernel.bias_variance)
+    """The recursion as it is usually printed, in balls."""
+    weight, bias = flint.arb(kernel.weight_variance), flint.arb(kernel.bias_variance)
     n, dimension = points.shape
-    S = [[weight * sum(a * b for a, b in zip(points[i], points[j], strict=True)) / dimension + bias
-          for j in range(n)] for i in range(n)]  # fmt: skip
-    theta = [row[:] for row in S]
+    inner = [[sum(a * b for a, b in zip(x, z, strict=True)) for z in points] for x in points]
+    S = [[weight * t / dimension + bias for t in row] for row in inner]
+    trained = {"absent": 0, "zero-initialised": 1, "random": bias}[kernel.biases]
+    if kernel.parametrisation == "standard":
+        trained = 0 if kernel.biases == "absent" else 1
+        theta = [[t + trained for t in row] for row in inner]
+    else:
+        theta = [[weight * t / dimension + trained for t in row] for row in inner]
     for _ in range(kernel.depth):
-        K, slopes = [[None] * n for _ in range(n)], [[None] * n for _ in range(n)]
-        for i in range(n):
-            for j in range(n):
-                p, q, s = S[i][i], S[j][j], S[i][j]
-                if kernel.activation == "relu":
-                    u = number(1) if i == j else s / (p * q).sqrt()
-                    angle = u.acos()
-                    K[i][j] = half * (p * q).sqrt() * (u * (number.pi() - angle) + (1 - u * u).sqrt()) / number.pi()
-                    slopes[i][j] = half * (number.pi() - angle) / number.pi()
-                else:
-                    K[i][j] = 2 / number.pi() * (2 * s / ((1 + 2 * p) * (1 + 2 * q)).sqrt()).asin()
-                    slopes[i][j] = 4 / number.pi() / ((1 + 2 * p) * (1 + 2 * q) - 4 * s * s).sqrt()
-        S = [[weight * K[i][j] + bias for j in range(n)] for i in range(n)]
-        theta = [[S[i][j] + weight * theta[i][j] * slopes[i][j] for j in range(n)] for i in range(n)]
+        pairs = [
+            [expectations(kernel.activation, S[i][i], S[j][j], S[i][j], i == j) for j in range(n)] for i in range(n)
+        ]
+        S = [[weight * K + bias for K, _ in row] for row in pairs]
+        gain = kernel.width if kernel.parametrisation == "standard" else weight
+        theta = [
+            [gain * K + trained + weight * theta[i][j] * slopes for j, (K, slopes) in enumerate(row)]
+            for i, row in enumerate(pairs)
+        ]
     return theta if kernel.tangent else S
 
 
-@given(kernels, seeds(), st.integers(1, 5))
+@given(kernels(), seeds(), st.integers(1, 5))
 def test_float64_agrees_with_balls_at_every_distance(kernel, seed, dimension):
     points = close_points(seed, dimension)
     values = kernel(points)
@@ -82,7 +118,7 @@ def test_float64_agrees_with_balls_at_every_distance(kernel, seed, dimension):
             assert error < 30, (i, j, values[i, j], balls[i, j])
 
 
-@given(kernels, seeds(), st.integers(2, 4))
+@given(kernels(), seeds(), st.integers(2, 4))
 def test_the_textbook_formula_encloses_the_same_numbers(kernel, seed, dimension):
     points = np.random.default_rng(seed).standard_normal((3, dimension))
     # far more digits than ours, because arccos near 1 loses half of them
@@ -95,7 +131,7 @@ def test_the_textbook_formula_encloses_the_same_numbers(kernel, seed, dimension)
             assert balls[i, j].rad() < flint.arb(2) ** -180 * (1 + abs(expected[i][j]))
 
 
-@given(kernels, seeds(), st.integers(1, 4))
+@given(kernels(), seeds(), st.integers(1, 4))
 def test_symmetric_blocks_diagonal_and_cauchy_schwarz(kernel, seed, dimension):
     points = close_points(seed, dimension)
     values = kernel(points)
@@ -137,25 +173,41 @@ def test_one_hidden_relu_layer_has_its_closed_form(seed, dimension):
     assert abs(ntk(1, "relu")(x[None], z[None])[0, 0] - expected) < 30 * unit
 
 
-@pytest.mark.parametrize("activation", ["relu", "erf"])
-@pytest.mark.parametrize("bias_variance", [0.0, 0.5])
-def test_wide_networks_approach_the_kernel_at_the_monte_carlo_rate(activation, bias_variance):
+@pytest.mark.parametrize(
+    ("activation", "biases", "parametrisation"),
+    [
+        (ReLU(), "absent", "ntk"),
+        (Erf(), "random", "ntk"),
+        (ReLU(), "zero-initialised", "ntk"),
+        (Erf(), "random", "standard"),
+    ],
+)
+def test_wide_networks_approach_the_kernel_at_the_monte_carlo_rate(activation, biases, parametrisation):
     weight_variance, dimension, depth = 2.0, 3, 2
+    bias_variance = 0.5 if biases == "random" else 0.0
     points = np.random.default_rng(1).standard_normal((3, dimension))
-    kernel = ntk(depth, activation, weight_variance=weight_variance, bias_variance=bias_variance)(points)
+
+    def limit(width):
+        width = width if parametrisation == "standard" else None
+        options = {"biases": biases, "parametrisation": parametrisation, "width": width}
+        return ntk(depth, activation, weight_variance=weight_variance, bias_variance=bias_variance, **options)(points)
 
     def difference(width, rng):
         layers = []
         for _ in range(depth):
-            layers += [Linear(width), ReLU() if activation == "relu" else Erf()]
+            layers += [Linear(width), activation]
         network = Architecture("wide", (dimension,), (*layers, Linear(1)), "squared")
         arrays, slopes = {}, []
         for name, shape in network.parameter_shapes.items():
             weight = name.endswith("weight")
             deviation = math.sqrt(weight_variance / shape[1] if weight else bias_variance)
             arrays[name] = deviation * rng.standard_normal(shape)
-            slopes.append(np.full(math.prod(shape), deviation))
+            trained = 1.0 if parametrisation == "standard" else deviation
+            if not weight and biases == "zero-initialised":
+                trained = 1.0
+            slopes.append(np.full(math.prod(shape), trained))
         gradients = tangents(network, Parameters(network, arrays), points)[:, 0] * np.concatenate(slopes)
+        kernel = limit(width)
         return (gradients @ gradients.T - kernel) / kernel.max()
 
     def spread(width, rng):
@@ -164,9 +216,38 @@ def test_wide_networks_approach_the_kernel_at_the_monte_carlo_rate(activation, b
     fitted = fit_exponent(spread, (16, 32, 64, 128), 12, np.random.default_rng(2))
     assert fitted.contains(-0.5)
     assert not fitted.contains(-0.25) and not fitted.contains(-0.75)
-    # the mean of 400 networks has no bias beyond O(1 / width): three standard errors and that
-    errors = np.array([difference(128, np.random.default_rng(seed)) for seed in range(400)])
-    assert np.all(np.abs(errors.mean(axis=0)) < 3 * errors.std(axis=0) / 20 + 2 / 128)
+    # the mean of 200 networks has no bias beyond O(1 / width): three standard errors and that
+    errors = np.array([difference(128, np.random.default_rng(seed)) for seed in range(200)])
+    assert np.all(np.abs(errors.mean(axis=0)) < 3 * errors.std(axis=0) / math.sqrt(200) + 2 / 128)
+
+
+@given(seeds(), st.integers(1, 4), st.sampled_from((ReLU(), Erf(), GELU())))
+def test_the_three_kinds_of_biases_give_three_kernels(seed, depth, activation):
+    points = np.random.default_rng(seed).standard_normal((3, 2))
+    absent = ntk(depth, activation)(points)
+    trained = ntk(depth, activation, biases="zero-initialised")(points)
+    random = ntk(depth, activation, bias_variance=1.0)(points)
+    # trained biases add at least the one of the output layer, everywhere on the diagonal
+    assert np.all(np.diag(trained) >= np.diag(absent) + 1 - 1e-12 * np.diag(trained))
+    assert np.abs(random - trained).max() > 0.01
+
+
+@given(seeds(), st.sampled_from((1, 100, 10**6)))
+def test_standard_parametrisation_has_the_terms_of_its_layers(seed, width):
+    # two hidden layers, LeCun: n(K² + K¹K̇²) + x·z K̇¹K̇² + 1 + K̇² + K̇¹K̇², from kernels of other depths
+    points = np.random.default_rng(seed).standard_normal((4, 3))
+    kernel = ntk(2, "relu", weight_variance=1.0, biases="zero-initialised", parametrisation="standard", width=width)
+    first, second = (nngp(depth, "relu", weight_variance=1.0)(points) for depth in (1, 2))
+    slopes = []
+    for below in (nngp(0, "relu", weight_variance=1.0), nngp(1, "relu", weight_variance=1.0)):
+        variances = np.diag(below(points))
+        cosine = np.clip(below(points) / np.sqrt(np.outer(variances, variances)), -1.0, 1.0)
+        np.fill_diagonal(cosine, 1.0)
+        slopes.append((np.pi - np.arccos(cosine)) / (2 * np.pi))
+    rest = points @ points.T * slopes[0] * slopes[1] + 1 + slopes[1] + slopes[0] * slopes[1]
+    expected = width * (second + first * slopes[1]) + rest
+    # arccos loses half of the digits of a cosine next to 1; random points are not as close as that
+    assert np.abs(kernel(points) - expected).max() < 1e-11 * expected.max()
 
 
 def test_depth_zero_is_the_linear_kernel():
@@ -198,16 +279,24 @@ def test_a_ball_that_may_be_zero_is_not_taken_for_zero():
     [
         ({"depth": -1}, "depth"),
         ({"depth": True}, "depth"),
-        ({"activation": "tanh"}, "activation"),
+        ({"activation": "nope"}, "activation"),
         ({"weight_variance": 0.0}, "weight_variance"),
         ({"bias_variance": -1.0}, "bias_variance"),
         ({"bias_variance": math.inf}, "bias_variance"),
+        ({"biases": "random"}, "bias_variance"),
+        ({"biases": "zero-initialised", "bias_variance": 1.0}, "bias_variance"),
+        ({"biases": "absent", "bias_variance": 1.0}, "bias_variance"),
+        ({"biases": "none"}, "biases"),
+        ({"parametrisation": "maximal"}, "parametrisation"),
+        ({"parametrisation": "standard"}, "width"),
+        ({"parametrisation": "standard", "width": 0}, "width"),
+        ({"width": 10}, "width"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, word):
     values = {"depth": 1, "activation": "relu", "weight_variance": 2.0, "bias_variance": 0.0, **arguments}
     depth, activation = values.pop("depth"), values.pop("activation")
-    for make in (ntk, nngp):
+    for make in (ntk, nngp) if word in ("depth", "activation", "weight_variance") else (ntk,):
         with pytest.raises(InputError, match=rf"^{word}: found"):
             make(depth, activation, **values)
 

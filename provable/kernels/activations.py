@@ -1,0 +1,71 @@
+"""Which activations have a kernel here, and the dual that belongs to each."""
+
+from __future__ import annotations
+
+from provable.architectures.activations import GELU, Activation, Erf, Identity, LeakyReLU, ReLU
+from provable.errors import InputError, UnsupportedError
+from provable.kernels.arc_cosine import PiecewiseLinear
+from provable.kernels.arc_sine import ErrorFunction, GaussianGate
+from provable.kernels.dual_activations import DualActivation
+
+NAMED: tuple[type[Activation], ...] = (ReLU, LeakyReLU, Identity, Erf, GELU)
+"""Activations that can be asked for by name, with their default parameters."""
+
+
+def described(activation: str | Activation) -> Activation:
+    """Turn a name into the description of an activation.
+
+    Parameters
+    ----------
+    activation : str or Activation
+        A name of ``provable-architecture/1`` or a description.
+
+    Returns
+    -------
+    Activation
+        The description.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    if isinstance(activation, Activation):
+        return activation
+    for description in NAMED:
+        if description.type == activation:
+            return description()
+    names = ", ".join(description.type for description in NAMED)
+    raise InputError(f"activation: found {activation!r:.60}; {names} and descriptions of activations are accepted")
+
+
+def dual(activation: str | Activation) -> DualActivation:
+    """The dual of an activation.
+
+    Parameters
+    ----------
+    activation : str or Activation
+        A name or a description.
+
+    Returns
+    -------
+    DualActivation
+        Its expectations over Gaussian pairs.
+
+    Raises
+    ------
+    UnsupportedError
+        If it has no implementation.
+    """
+    match described(activation):
+        case ReLU():
+            return PiecewiseLinear(0.0)
+        case LeakyReLU() as leaky:
+            return PiecewiseLinear(leaky.negative_slope)
+        case Identity():
+            return PiecewiseLinear(1.0)
+        case Erf():
+            return ErrorFunction()
+        case GELU():
+            return GaussianGate()
+    raise UnsupportedError(f"{described(activation).type}: its kernel needs an implementation")

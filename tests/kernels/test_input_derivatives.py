@@ -1,0 +1,180 @@
+"""Derivatives of kernels with respect to inputs, against differences of balls and where two points meet."""
+
+from __future__ import annotations
+
+import math
+
+import flint
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provable.architectures import GELU, Erf, Identity, LeakyReLU, ReLU
+from provable.arithmetic import EPSILON, Arithmetic
+from provable.errors import InputError
+from provable.kernels import DenseKernel, nngp, ntk
+from provable.theorems.strategies import seeds
+
+BITS = 700
+BALLS = Arithmetic("ball", bits=BITS)
+STEP = 2.0**-160
+"""Central differences err by the square of it, and lose as many of the bits."""
+ACTIVATIONS = (ReLU(), LeakyReLU(-0.5), Identity(), Erf(), GELU())
+
+
+@st.composite
+def kernels(draw, activations=ACTIVATIONS):
+    """Kernels whose biases are of all three kinds."""
+    biases = draw(st.sampled_from(("absent", "zero-initialised", "random")))
+    width = draw(st.sampled_from((None, 50)))
+    return DenseKernel(
+        draw(st.integers(0, 3)),
+        draw(st.sampled_from(activations)),
+        draw(st.sampled_from((1.0, 2.0))),
+        0.5 if biases == "random" else 0.0,
+        tangent=draw(st.booleans()),
+        biases=biases,
+        parametrisation="ntk" if width is None else "standard",
+        width=width,
+    )
+
+
+def angle_condition(kernel, x, z):
+    """1 over the sine of the angle between x and z for activations with a kink, 1 for the others."""
+    if isinstance(kernel.activation, Identity | Erf | GELU):
+        return 1.0
+    unit, other = x[0] / np.linalg.norm(x), z[0] / np.linalg.norm(z)
+    return 2 / (np.linalg.norm(unit - other) * np.linalg.norm(unit + other))
+
+
+def differences(kernel, x, z):
+    """Gradient and Hessian of k(·, z) at x by central differences of balls."""
+    d = x.shape[1]
+    with BALLS.working():
+        centre, point, step = BALLS.convert(z), BALLS.convert(x), flint.arb(STEP)
+        frame = BALLS.convert(np.eye(d)) * step
+
+        def at(offset):
+            return kernel(point + offset[None], centre)[0, 0]
+
+        gradient = [float((at(e) - at(-e)) / (2 * step)) for e in frame]
+        hessian = np.zeros((d, d))
+        for i, e in enumerate(frame):
+            for j, f in enumerate(frame[: i + 1]):
+                mixed = at(e + f) - at(e - f) - at(f - e) + at(-e - f)
+                hessian[i, j] = hessian[j, i] = float(mixed / (4 * step * step))
+    return np.array(gradient), hessian
+
+
+@given(kernels(), seeds(), st.integers(2, 3), st.sampled_from((None, 1e-2, -1e-2, 1e-4, -1e-4, 1e-6)))
+def test_derivatives_are_those_of_the_balls(kernel, seed, dimension, distance):
+    x, z = np.random.default_rng(seed).standard_normal((2, 1, dimension))
+    if distance is not None:  # near x or near -x
+        z = math.copysign(1.0, distance) * x + abs(distance) * z
+    gradient, hessian = differences(kernel, x, z)
+    length = min(1.0, float(np.linalg.norm(x)))
+    size = math.sqrt(kernel(x)[0, 0] * kernel(z)[0, 0])
+    unit, condition = (kernel.depth + dimension) * EPSILON * size / length, angle_condition(kernel, x, z)
+    assert np.abs(kernel.gradient(x, z, [1.0])[0] - gradient).max() < 30 * unit * condition
+    # at a kink k_tt is of the order 1/θ³, of which the Hessian keeps 1/θ
+    assert np.abs(kernel.hessian(x, z, [1.0])[0] - hessian).max() < 30 * unit / length * condition**3
+
+
+@given(kernels(), seeds(), st.integers(1, 4), st.integers(1, 6), st.integers(1, 4))
+def test_sums_are_contracted_partials(kernel, seed, dimension, centres, points):
+    generator = np.random.default_rng(seed)
+    X, Z = generator.standard_normal((points, dimension)), generator.standard_normal((centres, dimension))
+    alpha, W = generator.standard_normal(centres), generator.standard_normal((dimension, 2))
+    rows = generator.standard_normal((points, centres))
+    p = kernel.partials(X, Z)
+    assert np.array_equal(p.value, kernel(X, Z)) or np.allclose(p.value, kernel(X, Z), rtol=30 * EPSILON)
+    gradients = p.t[:, :, None] * Z + 2 * p.r[:, :, None] * X[:, None, :]
+    outer = np.einsum("jk,il->ijkl", Z, X)
+    hessians = np.einsum("ij,jk,jl->ijkl", p.tt, Z, Z) + 2 * p.tr[:, :, None, None] * (outer + outer.swapaxes(2, 3))
+    hessians += 4 * np.einsum("ij,ik,il->ijkl", p.rr, X, X) + 2 * np.einsum("ij,kl->ijkl", p.r, np.eye(dimension))
+    # sums of m terms
+    unit = 30 * centres * EPSILON
+    for weights in (alpha, rows):
+        full = np.broadcast_to(weights, (points, centres))
+        expected = np.einsum("ij,ijk->ik", full, gradients)
+        bound = unit * np.einsum(
+            "ij,ijk->ik", abs(full), abs(p.t[:, :, None] * Z) + abs(2 * p.r[:, :, None] * X[:, None])
+        )
+        assert np.all(abs(kernel.gradient(X, Z, weights) - expected) <= bound)
+        expected = np.einsum("ij,ijkl->ikl", full, hessians)
+        bound = unit * (abs(full).sum(axis=1) * abs(p.tt).max() * 4 + 8 * abs(full * p.tr).sum(axis=1)).max()
+        bound += unit * (8 * abs(full * p.rr).sum(axis=1) + 2 * abs(full * p.r).sum(axis=1)).max()
+        bound *= 1 + max(abs(X).max(), abs(Z).max()) ** 2
+        assert np.all(abs(kernel.hessian(X, Z, weights) - expected) <= bound)
+        bound *= dimension**2 * (1 + abs(W).max()) ** 2
+        assert np.all(abs(kernel.hessian(X, Z, weights, W) - W.T @ expected @ W) <= bound)
+
+
+def test_blocks_change_nothing(monkeypatch):
+    generator = np.random.default_rng(0)
+    X, Z, alpha = (
+        generator.standard_normal((7, 3)),
+        generator.standard_normal((4, 3)),
+        generator.standard_normal((7, 4)),
+    )
+    kernel = ntk(2, "relu", bias_variance=0.5)
+    whole = kernel.gradient(X, Z, alpha), kernel.hessian(X, Z, alpha)
+    monkeypatch.setattr("provable.kernels.input_derivatives.BLOCK", 8)
+    # one row or two at a time: BLAS may add in another order
+    assert np.abs(kernel.gradient(X, Z, alpha) - whole[0]).max() < 30 * 4 * EPSILON * np.abs(whole[0]).max()
+    assert np.abs(kernel.hessian(X, Z, alpha) - whole[1]).max() < 30 * 4 * EPSILON * np.abs(whole[1]).max()
+
+
+@given(kernels(), seeds(), st.integers(2, 4))
+def test_where_two_points_meet_the_gradient_is_the_mean_of_its_limits(kernel, seed, dimension):
+    generator = np.random.default_rng(seed)
+    z, direction = generator.standard_normal((2, 1, dimension))
+    z /= np.linalg.norm(z)
+    met = kernel.gradient(z, z, [1.0])[0]
+    # half of the gradient of k(x, x), which is radial
+    with BALLS.working():
+        point, step = BALLS.convert(z), flint.arb(STEP)
+        radial = float((kernel(point * (1 + step)) - kernel(point * (1 - step)))[0, 0] / (4 * step))
+    size = kernel(z)[0, 0]
+    assert np.abs(met - radial * z[0]).max() < 30 * (kernel.depth + dimension) * EPSILON * size
+    for distance in (1e-3, 1e-5):
+        pair = np.concatenate([z + distance * direction, z - distance * direction])
+        mean = kernel.gradient(pair, z, [1.0]).mean(axis=0)
+        # the first derivative of a cone is odd around its tip and the next term is of the order of the distance
+        rounding = 30 * (kernel.depth + dimension) * EPSILON / (distance * np.linalg.norm(direction))
+        assert np.abs(mean - met).max() < size * (200 * distance * np.linalg.norm(direction) + rounding)
+
+
+@given(kernels((Identity(), Erf(), GELU())), seeds(), st.integers(1, 3))
+def test_smooth_kernels_are_differentiable_at_zero(kernel, seed, dimension):
+    z = np.random.default_rng(seed).standard_normal((1, dimension))
+    zero = np.zeros((1, dimension))
+    gradient, hessian = differences(kernel, zero, z)
+    size = 1 + kernel(z)[0, 0]
+    unit = (kernel.depth + dimension) * EPSILON * size
+    assert np.abs(kernel.gradient(zero, z, [1.0])[0] - gradient).max() < 30 * unit * (1 + np.abs(z).max())
+    assert np.abs(kernel.hessian(zero, z, [1.0])[0] - hessian).max() < 30 * unit * (1 + np.abs(z).max()) ** 2
+
+
+def test_random_biases_make_relu_kernels_differentiable_at_zero():
+    z, zero = np.array([[1.0, 2.0]]), np.zeros((1, 2))
+    kernel = ntk(2, "relu", bias_variance=0.5)
+    gradient, hessian = differences(kernel, zero, z)
+    assert np.abs(kernel.gradient(zero, z, [1.0])[0] - gradient).max() < 30 * 4 * EPSILON * np.abs(gradient).max()
+    assert np.abs(kernel.hessian(zero, z, [1.0])[0] - hessian).max() < 30 * 4 * EPSILON * np.abs(hessian).max()
+    for biases in ("absent", "zero-initialised"):
+        with pytest.raises(InputError, match=r"^X: found a zero vector at index 1"):
+            ntk(1, "relu", biases=biases).gradient(np.concatenate([z, zero]), z, [1.0])
+    # zero centres do no harm
+    assert np.array_equal(nngp(1, "relu").gradient(z, zero, [1.0]), zero)
+
+
+def test_wrong_arguments_are_named():
+    kernel, X = ntk(1, "relu"), np.ones((2, 3))
+    with pytest.raises(InputError, match=r"^coefficients: found shape \(3,\)"):
+        kernel.gradient(X, X, np.ones(3))
+    with pytest.raises(InputError, match=r"^directions: found shape \(2, 2\)"):
+        kernel.hessian(X, X, np.ones(2), np.ones((2, 2)))
+    with pytest.raises(InputError, match=r"^X: found ball numbers"):
+        kernel.partials(BALLS.convert(X), BALLS.convert(X))
