@@ -9,7 +9,7 @@ from provable.distillation.identities import (
     leave_one_out_residuals,
 )
 from provable.distillation.interpolation import Interpolant, accuracy, interpolant, merge_coincident
-from provable.distillation.kernel_gradients import DifferentiableKernel, Kernel, RectifierKernel
+from provable.distillation.kernel_gradients import DifferentiableKernel, Kernel
 from provable.distillation.losses import Loss, kip, projection_loss, rkip, squared_distance
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "Interpolant",
     "Kernel",
     "Loss",
-    "RectifierKernel",
     "accuracy",
     "conditional_variances",
     "deletion_costs",

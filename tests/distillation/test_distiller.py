@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provable.arithmetic import EPSILON
-from provable.distillation import RectifierKernel, describe, distil, interpolant
+from provable.distillation import describe, distil, interpolant
 from provable.distillation.constraints import corrupt, distance_hinge, squared_distances
 from provable.distillation.feature_pool import FeatureKernel, FeaturePool
 from provable.errors import InputError
 from provable.kernels import ntk
 from provable.theorems.strategies import seeds
 
-KERNEL = RectifierKernel(ntk(1, "relu", bias_variance=1.0))
+KERNEL = ntk(1, "relu", bias_variance=1.0)
 
 
 def target(seed=0, count=8, dimension=3, outputs=0):
