@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from provable.recovery.kernel_regime.arrangement_walk import infinite_width
 from provable.recovery.result import FORMAT, STATUSES, Recovery
 from provable.recovery.selection import METHODS, recover
 
-__all__ = ["FORMAT", "METHODS", "STATUSES", "Recovery", "recover"]
+__all__ = ["FORMAT", "METHODS", "STATUSES", "Recovery", "infinite_width", "recover"]
