@@ -34,13 +34,33 @@ def observe(
         str, typer.Option("--architecture", help="A name of the zoo or a FILE.json (- for standard input).")
     ] = "two-layer-tanh",
     reduction: Annotated[str, typer.Option("--reduction", help="How the loss is reduced: sum or mean.")] = "sum",
+    train: Annotated[
+        str | None,
+        typer.Option(
+            "--train",
+            help="Observe the change of the parameters by training instead of a gradient: linearised (at the random "
+            "parameters) or gradient-descent (the network itself). The samples are shifted by their mean grey value.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, help="Number of steps; linearised training goes to its limit without."),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Default: one over the tangent kernel's largest eigenvalue.")
+    ] = None,
+    optimiser: Annotated[str | None, typer.Option("--optimiser", help="descent (the default) or adam.")] = None,
+    momentum: Annotated[float | None, typer.Option("--momentum", help="Heavy-ball momentum of the descent.")] = None,
+    weight_decay: Annotated[float | None, typer.Option("--weight-decay", help="Weight decay toward zero.")] = None,
+    target_loss: Annotated[float | None, typer.Option("--target-loss", help="Stop at this training loss.")] = None,
+    with_labels: Annotated[bool, typer.Option("--with-labels", help="State the labels in the observation.")] = False,
     truth: Annotated[
         Path | None, typer.Option("--truth", help="Write the data itself (.npz) there, to compare a recovery with.")
     ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an observation file: the gradient that data leave behind in a network with random parameters.
+    """Make an observation file: what data leave behind in a network with random parameters, by a gradient or by training.
 
     Parameters
     ----------
@@ -56,6 +76,22 @@ def observe(
         A name of the zoo, or a file.
     reduction : str
         How the loss is reduced over the batch.
+    train : str, optional
+        What is trained; by default nothing is, and the observation is the gradient of the loss.
+    steps : int, optional
+        Number of steps.
+    learning_rate : float, optional
+        Of the optimiser.
+    optimiser : str, optional
+        How steps are taken.
+    momentum : float, optional
+        Of the descent.
+    weight_decay : float, optional
+        Toward zero.
+    target_loss : float, optional
+        Where training stops.
+    with_labels : bool
+        Whether the observation states the labels.
     truth : Path, optional
         Where the samples, their coefficients and labels go.
     seed : int
@@ -66,12 +102,13 @@ def observe(
     Raises
     ------
     InputError
-        If there are no such data or they do not fit the architecture.
+        If there are no such data, they do not fit the architecture, or an option is wrong.
     """
     import numpy as np
 
     from provable.architectures import load
     from provable.cli.samples import samples
+    from provable.cli.trained import TrainingOptions, sentence, trained_observation
     from provable.cli.truth import Truth
     from provable.measures import Measure
     from provable.networks import Parameters, forward, losses
@@ -80,17 +117,28 @@ def observe(
     check_targets(output, truth)
     if reduction not in REDUCTIONS:
         raise InputError(f"--reduction: found {reduction!r}; {' and '.join(REDUCTIONS)} are accepted")
+    options = TrainingOptions(train, steps, learning_rate, optimiser, momentum, weight_decay, target_loss)
     description = load(architecture)
     inputs, classes = samples(data, description, index, count)
     labels = _labels(description, classes)
     parameters = Parameters.random(description, rng=np.random.default_rng(seed))
-    observation = Observation.from_data(description, parameters, inputs, labels, reduction=reduction)
+    summary: dict[str, Any] = {}
+    if train is None:
+        observation = Observation.from_data(
+            description, parameters, inputs, labels, reduction=reduction, labels_known=with_labels
+        )
+        coefficients = losses.residual(description.loss, forward(description, parameters, inputs), labels)
+        measure = Measure(inputs, coefficients / (count if reduction == "mean" else 1))
+        text = ""
+    else:
+        inputs = inputs - inputs.mean()
+        trained = trained_observation(parameters, inputs, labels, options, reduction=reduction, stated=with_labels)
+        observation, measure, text = trained.observation, trained.measure, sentence(trained.report)
+        summary = {"training": trained.report}
     contents = {output: observation.to_bytes()}
     if truth is not None:
-        coefficients = losses.residual(description.loss, forward(description, parameters, inputs), labels)
-        coefficients = coefficients / (count if reduction == "mean" else 1)
-        contents[truth] = Truth(Measure(inputs, coefficients), labels).to_bytes()
-    _finish(contents, observation_summary(observation, data, index, count), as_json)
+        contents[truth] = Truth(measure, labels).to_bytes()
+    _finish(contents, observation_summary(observation, data, index, count) | summary, text, as_json)
 
 
 def observation_summary(observation: Any, data: str, index: int, count: int) -> dict[str, Any]:
@@ -123,7 +171,7 @@ def observation_summary(observation: Any, data: str, index: int, count: int) -> 
     }
 
 
-def _finish(contents: dict[Path, bytes], summary: dict[str, Any], as_json: bool) -> None:
+def _finish(contents: dict[Path, bytes], summary: dict[str, Any], text: str, as_json: bool) -> None:
     from provable.files import write_atomically
 
     for path, content in contents.items():
@@ -133,12 +181,15 @@ def _finish(contents: dict[Path, bytes], summary: dict[str, Any], as_json: bool)
         samples = summary["data"]
         last = samples["index"] + samples["count"] - 1
         numbers = f"sample {samples['index']}" if samples["count"] == 1 else f"samples {samples['index']} to {last}"
+        what = "The change of the parameters by training on" if text else "The gradient of"
         console.print(
-            f"The gradient of {numbers} of {samples['name']} in {summary['architecture']} "
+            f"{what} {numbers} of {samples['name']} in {summary['architecture']} "
             f"({summary['parameters']} parameters, loss {summary['loss']}).",
             highlight=False,
             markup=False,
         )
+        if text:
+            console.print(text, highlight=False, markup=False)
         for path in contents:
             console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
 
