@@ -135,7 +135,7 @@ class ArrangementWalk:
 
 
 def infinite_width(
-    oracle: Oracle, dimension: int, *, bias: float | None = None, rng: np.random.Generator | None = None
+    oracle: Oracle, dimension: int, *, bias: float | None = None, rng: np.random.Generator | int | None = None
 ) -> Measure:
     """Recover the training data from the first-layer change of an infinitely wide network with one hidden ReLU layer.
 
@@ -148,8 +148,8 @@ def infinite_width(
         The dimension of the inputs, a bias coordinate included.
     bias : float, optional
         If given, the last coordinate of every input is known to have this value.
-    rng : numpy.random.Generator, optional
-        Source of randomness; default: seed 0.
+    rng : numpy.random.Generator or int, optional
+        Source of randomness, or its seed; default: seed 0.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def walk_arrangement(
     dimension: int,
     *,
     bias: float | None = None,
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator | int | None = None,
     most_evaluations: int = 20_000_000,
 ) -> ArrangementWalk:
     """Recover the training data as `infinite_width` does, and tell how, how well, and what stays hidden.
@@ -184,8 +184,8 @@ def walk_arrangement(
         The dimension of the inputs.
     bias : float, optional
         The known last coordinate of every input.
-    rng : numpy.random.Generator, optional
-        Source of randomness; default: seed 0.
+    rng : numpy.random.Generator or int, optional
+        Source of randomness, or its seed; default: seed 0.
     most_evaluations : int
         Neurons on one circle after which to give up.
 
@@ -210,7 +210,7 @@ def walk_arrangement(
     .. [1] N. Carlini, M. Jagielski, I. Mironov, Cryptanalytic extraction of neural network models, CRYPTO 2020.
     """
     _check(dimension, bias)
-    rng = np.random.default_rng(0) if rng is None else rng
+    rng = np.random.default_rng(0 if rng is None else rng)
     asked = QueriedOracle(oracle, dimension)
     known = probe(asked, rng)
     model = Axes(np.empty((0, dimension)), np.empty(0), known.total / 2)
