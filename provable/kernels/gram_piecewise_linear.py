@@ -1,0 +1,229 @@
+"""The layer recursion of piecewise linear activations, in place on blocks of float64 numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from provable.kernels.arc_cosine import PiecewiseLinear
+from provable.kernels.gram_angles import Angles, Numbers
+from provable.kernels.layer_recursion import Recursion
+
+ARRAYS = 4
+"""Arrays of working memory that `fill` needs, beside 1 - u, 1 + u and the result."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPoints:
+    """Vectors of one set of points, or of some of them, for the recursion.
+
+    Attributes
+    ----------
+    diagonal : ndarray of shape (n,)
+        k(x, x), from the recursion of the variances alone.
+    root : ndarray of shape (n,)
+        Standard deviations of the outputs.
+    signal, bias : tuple of ndarray of shape (n,)
+        For each layer r and g with r² + g² = 1, the shares of the signal and of the bias in the standard deviation: the
+        correlation becomes r_i r_j u + g_i g_j, thus 1 ∓ u becomes r_i r_j (1 ∓ u) + ((r_i - r_j)² + (g_i ∓ g_j)²)/2, sums of
+        nonnegative numbers. Empty if the biases are not random.
+    offset : tuple of ndarray of shape (n,)
+        For each layer the square root of what trained biases add to Θ, over the standard deviation. Empty if nothing.
+    """
+
+    diagonal: Numbers
+    root: Numbers
+    signal: tuple[Numbers, ...]
+    bias: tuple[Numbers, ...]
+    offset: tuple[Numbers, ...]
+
+    def part(self, chosen: slice) -> PreparedPoints:
+        """Take some of the points.
+
+        Parameters
+        ----------
+        chosen : slice
+            Which.
+
+        Returns
+        -------
+        PreparedPoints
+            Views of their numbers.
+        """
+        signal, bias, offset = (
+            tuple(vector[chosen] for vector in vectors) for vectors in (self.signal, self.bias, self.offset)
+        )
+        return PreparedPoints(self.diagonal[chosen], self.root[chosen], signal, bias, offset)
+
+
+@dataclass(frozen=True)
+class PiecewiseLinearRecursion:
+    """The recursion of a dense network whose activation has the slope 1 on the right and a constant one on the left.
+
+    Parameters
+    ----------
+    constants : Recursion
+        The network; its dual activation is piecewise linear with a negative slope from 0 to 1.
+
+    Notes
+    -----
+    With a the negative slope, f = (1 + a²)/2 and s = (1 - a)²/(1 + a²), and with the angle θ of a pair, the activation turns
+    √(pq) into f√(pq), 1 - u into (1 - u) - s(sin θ - θ cos θ)/π, and K̇ is f(1 - sθ/π). So Θ over the standard deviations of
+    its pair, T, follows T ← r_i r_j [(1 - sθ/π)T + γu] + o_i o_j, γ the gain over σ_w², where r and o belong to biases.
+    """
+
+    constants: Recursion
+
+    @classmethod
+    def of(cls, constants: Recursion) -> PiecewiseLinearRecursion | None:
+        """Take the constants, if the activation is one of these.
+
+        Parameters
+        ----------
+        constants : Recursion
+            Any network.
+
+        Returns
+        -------
+        PiecewiseLinearRecursion or None
+            None for other activations. Negative slopes below zero are among them: there points may come closer to each other
+            from being opposite, which this recursion does not follow to the last digit.
+        """
+        dual = constants.dual
+        return cls(constants) if isinstance(dual, PiecewiseLinear) and 0 <= dual.negative_slope <= 1 else None
+
+    @property
+    def negative_slope(self) -> float:
+        """The slope of the activation left of zero.
+
+        Returns
+        -------
+        float
+            0 for ReLU, 1 for the identity.
+        """
+        dual = self.constants.dual
+        assert isinstance(dual, PiecewiseLinear)
+        return float(dual.negative_slope)
+
+    def prepare(self, squares: Numbers) -> PreparedPoints:
+        """Everything that the recursion needs to know of one set of points.
+
+        Parameters
+        ----------
+        squares : ndarray of shape (n,)
+            Squared norms of the inputs.
+
+        Returns
+        -------
+        PreparedPoints
+            Vectors of every layer.
+        """
+        constants, factor = self.constants, (1 + self.negative_slope**2) / 2
+        signal, bias, offset = [], [], []
+        before, theta = constants.input_variance * squares, constants.input_gain * squares
+        variance = before
+        for layer in range(constants.depth + 1):
+            if layer > 0:
+                theta = constants.gain * factor * variance + constants.weight_variance * factor * theta
+                before = constants.weight_variance * factor * variance
+            variance = before + constants.bias_variance
+            theta = theta + constants.bias_gain
+            if constants.bias_variance:
+                signal.append(np.sqrt(before / variance))
+                bias.append(np.sqrt(constants.bias_variance / variance))
+            if constants.bias_gain and constants.tangent:
+                offset.append(math.sqrt(constants.bias_gain) / np.sqrt(variance))
+        diagonal = theta if constants.tangent else variance
+        return PreparedPoints(diagonal, np.sqrt(variance), tuple(signal), tuple(bias), tuple(offset))
+
+    def fill(
+        self, angles: Angles, left: PreparedPoints, right: PreparedPoints, workspace: Numbers, result: Numbers
+    ) -> None:
+        """Evaluate the kernel on a block.
+
+        Parameters
+        ----------
+        angles : Angles
+            Of the block; its arrays are overwritten.
+        left, right : PreparedPoints
+            The points of its rows and columns.
+        workspace : ndarray of shape (ARRAYS, n, m)
+            Overwritten.
+        result : ndarray of shape (n, m)
+            Where the kernel goes.
+        """
+        constants, below, above = self.constants, angles.below_one, angles.above_minus_one
+        theta = result if constants.tangent else None
+        for layer in range(constants.depth + 1):
+            if layer > 0 and self.negative_slope != 1:
+                self._activate(below, above, workspace, theta)
+            if theta is not None:
+                correlation = theta if layer == 0 else workspace[0]
+                np.subtract(1.0, below, out=correlation)
+                gain = constants.gain / constants.weight_variance
+                if layer == 0:
+                    gain = constants.input_gain / constants.input_variance
+                if gain != 1:
+                    np.multiply(correlation, gain, out=correlation)
+                if layer > 0:
+                    np.add(theta, correlation, out=theta)
+            if constants.bias_variance:
+                _mix(below, above, left, right, layer, workspace, theta)
+            if left.offset:
+                np.multiply(left.offset[layer][:, None], right.offset[layer], out=workspace[0])
+                np.add(result, workspace[0], out=result)
+        if theta is None:
+            np.subtract(1.0, below, out=result)
+        np.multiply(result, left.root[:, None], out=result)
+        np.multiply(result, right.root, out=result)
+        result[angles.same] = left.diagonal[angles.same[0]]
+
+    def _activate(self, below: Numbers, above: Numbers, workspace: Numbers, theta: Numbers | None) -> None:
+        """1 ∓ u of the activations, and theta times their slopes."""
+        share = (1 - self.negative_slope) ** 2 / (1 + self.negative_slope**2) / math.pi
+        sine, cosine, angle, change = workspace
+        np.sqrt(below, out=sine)
+        np.sqrt(above, out=cosine)
+        np.arctan2(sine, cosine, out=angle)
+        np.multiply(angle, 2 * share, out=angle)
+        if theta is not None:
+            np.subtract(1.0, angle, out=change)
+            np.multiply(theta, change, out=theta)
+        # sin θ - θ cos θ is off by a rounding error times θ, which 1 - u ≈ θ²/2 can bear: it moves θ by a rounding error
+        np.multiply(sine, cosine, out=sine)
+        np.multiply(sine, share, out=sine)
+        np.subtract(1.0, below, out=cosine)
+        np.multiply(angle, cosine, out=angle)
+        np.subtract(sine, angle, out=change)
+        np.subtract(below, change, out=below)
+        np.maximum(below, 0.0, out=below)
+        np.add(above, change, out=above)
+
+
+def _mix(
+    below: Numbers,
+    above: Numbers,
+    left: PreparedPoints,
+    right: PreparedPoints,
+    layer: int,
+    workspace: Numbers,
+    theta: Numbers | None,
+) -> None:
+    """1 ∓ u with a random bias, and theta over the new standard deviations."""
+    signals, others = left.signal[layer][:, None], right.signal[layer]
+    biases, other_biases = left.bias[layer][:, None], right.bias[layer]
+    product, distance, shift = workspace[:3]
+    np.multiply(signals, others, out=product)
+    if theta is not None:
+        np.multiply(theta, product, out=theta)
+    np.subtract(signals, others, out=distance)
+    np.multiply(distance, distance, out=distance)
+    for gaps, combine in ((below, np.subtract), (above, np.add)):
+        combine(biases, other_biases, out=shift)
+        np.multiply(shift, shift, out=shift)
+        np.add(shift, distance, out=shift)
+        np.multiply(shift, 0.5, out=shift)
+        np.multiply(gaps, product, out=gaps)
+        np.add(gaps, shift, out=gaps)
