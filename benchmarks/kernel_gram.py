@@ -143,7 +143,8 @@ def main() -> None:
         report(contestants, exact, Path(folder))
         for one in contestants:
             one.end()
-    say(f"\nour memory, predicted: {gram_memory(ntk(DEPTH, 'relu'), (count, count), DIMENSION, options.threads) / 2**20:.0f} MiB")
+    predicted = gram_memory(ntk(DEPTH, "relu"), (count, count), DIMENSION, options.threads)
+    say(f"\nour memory, predicted: {predicted / 2**20:.0f} MiB")
 
 
 NAMES = {

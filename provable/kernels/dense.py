@@ -10,7 +10,7 @@ from provable import arithmetic
 from provable.architectures.activations import Activation
 from provable.arithmetic import Array, Float
 from provable.errors import ArithmeticUnsupported, InputError
-from provable.kernels import activations, covariances, input_derivatives
+from provable.kernels import activations, covariances, gram_blocks, input_derivatives
 from provable.kernels.input_derivatives import Partials
 from provable.kernels.layer_recursion import Recursion
 from provable.measures import as_numbers
@@ -133,9 +133,18 @@ class DenseKernel:
             If the shapes do not fit, a number is not finite or the arithmetics differ.
         ArithmeticUnsupported
             For rationals and residues, in which the kernel has no value.
+        UnsupportedError
+            If the matrix would not fit into memory; the message says how much it needs.
+
+        Notes
+        -----
+        Many float64 points go through `gram`, by blocks and on all cores.
         """
         left, right = _pair(X, Z)
-        return self.recursion(left).values(covariances.of_inputs(left, right))
+        recursion = self.recursion(left)
+        if left.dtype != object and len(left) * len(right) >= gram_blocks.LEAST_PAIRS:
+            return gram_blocks.matrix_of(recursion, left, right)
+        return recursion.values(covariances.of_inputs(left, right))
 
     def gradient(self, X: Any, Z: Any, coefficients: Any) -> Float:
         """Gradients in x of h(x) = Σ_j α_j k(x, z_j), without the array of all pairs' gradients.

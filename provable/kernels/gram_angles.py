@@ -1,12 +1,13 @@
 """Angles between many points: one matrix product for most pairs, differences of the points for the delicate ones.
 
-The angle θ of a pair depends on 1 - u = ‖x̂ - ẑ‖²/2 and 1 + u = ‖x̂ + ẑ‖²/2, x̂ = x/‖x‖. A matrix product gives 1 - u up to an
-absolute error δ, and θ up to δ/sin θ, which is too much where points are nearly parallel. There the differences or sums
-themselves are taken, which give θ up to a rounding error at any distance.
+The angle θ of a pair comes from sin²(θ/2) = ‖x̂ - ẑ‖²/4 and cos²(θ/2) = ‖x̂ + ẑ‖²/4, x̂ = x/‖x‖. A matrix product gives the
+first up to an absolute error δ, and θ up to 2δ/sin θ, which is too much where points are nearly parallel. There the
+differences or sums themselves are taken, which give θ up to a rounding error at any distance.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,15 +17,15 @@ from provable.arithmetic import EPSILON
 
 Numbers = NDArray[np.float64]
 
-DELICATE = 1 / 32
-"""A pair is delicate if 1 - u or 1 + u is below this times s², with s the greatest ‖x̂ - c‖² of its block.
+DELICATE = 1 / 16
+"""A pair is delicate if sin²(θ/2) is below this times s², with s the greatest (‖x̂ - c‖² + ‖ẑ - c‖²)/4 of its block.
 
-Products of unit vectors of 2 to 3072 coordinates were up to 5 units of 2⁻⁵² off, times s (measured, nearly parallel ones are
-the worst). Beyond the threshold that leaves the angle an error of at most 5·2⁻⁵²/√(2/32) = 4.4e-15.
+Products of vectors of 2 to 3072 coordinates were up to 5 units of 2⁻⁵² off, times s (measured; nearly parallel ones are the
+worst). Beyond the threshold that leaves the angle an error of at most 5·2⁻⁵²/√(1/16) = 4.4e-15.
 """
 
-PAIRS_AT_ONCE = 2**15
-"""Numbers of a batch of delicate pairs: a quarter of a mebibyte stays in the cache."""
+NUMBERS_AT_ONCE = 2**15
+"""Coordinates of the delicate pairs that are taken together: a quarter of a mebibyte stays in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +41,9 @@ class Directions:
     unit : ndarray of shape (n, d)
         x/‖x‖, and zero for a zero point.
     centred : ndarray of shape (n, d)
-        The unit vectors minus a common centre c.
+        (x̂ - c)/√2 with a common centre c.
     halves : ndarray of shape (n,)
-        Half the squared norms of the centred vectors.
+        Half the squared norms of the centred vectors: sin²(θ/2) is the sum of two of them minus a product.
     """
 
     points: Numbers
@@ -78,24 +79,25 @@ def directions(*sets: Numbers) -> tuple[Directions, ...]:
     prepared = []
     for points, square, unit in zip(sets, squares, units, strict=True):
         centred = unit - centre
+        centred *= math.sqrt(0.5)
         prepared.append(Directions(points, square, unit, centred, np.einsum("ij,ij->i", centred, centred) / 2))
     return tuple(prepared)
 
 
 @dataclass(frozen=True, eq=False)
 class Angles:
-    """The angles of all pairs of a block.
+    """The angles θ of all pairs of a block.
 
     Attributes
     ----------
-    below_one, above_minus_one : ndarray of shape (n, m)
-        1 - u and 1 + u, with u the cosine of the angle; both are 1 where a point is zero.
+    near, far : ndarray of shape (n, m)
+        sin²(θ/2) and cos²(θ/2); both are 1/2 where a point is zero.
     same : pair of ndarray of int
-        Rows and columns of the pairs that are twice the same point: 1 - u = 0 and 1 + u = 2 there, zero or not.
+        Rows and columns of the pairs that are twice the same point: 0 and 1 there, also if it is zero.
     """
 
-    below_one: Numbers
-    above_minus_one: Numbers
+    near: Numbers
+    far: Numbers
     same: tuple[NDArray[np.intp], NDArray[np.intp]]
 
     def strip(self, rows: slice) -> Angles:
@@ -114,11 +116,11 @@ class Angles:
         same_rows, same_columns = self.same
         inside = (same_rows >= rows.start) & (same_rows < rows.stop)
         same = (same_rows[inside] - rows.start, same_columns[inside])
-        return Angles(self.below_one[rows], self.above_minus_one[rows], same)
+        return Angles(self.near[rows], self.far[rows], same)
 
 
 def block_of_angles(
-    left: Directions, right: Directions, rows: slice, columns: slice, below: Numbers, above: Numbers
+    left: Directions, right: Directions, rows: slice, columns: slice, near: Numbers, far: Numbers
 ) -> Angles:
     """Find the angles between some points of one set and some of another.
 
@@ -128,8 +130,8 @@ def block_of_angles(
         The sets, prepared together.
     rows, columns : slice
         Which points of them.
-    below, above : ndarray of shape (n, m)
-        Where to write 1 - u and 1 + u.
+    near, far : ndarray of shape (n, m)
+        Where to write sin²(θ/2) and cos²(θ/2).
 
     Returns
     -------
@@ -137,35 +139,33 @@ def block_of_angles(
         Of the block, in the arrays given.
     """
     halves, other_halves = left.halves[rows], right.halves[columns]
-    np.matmul(left.centred[rows], right.centred[columns].T, out=below)
-    np.subtract(halves[:, None], below, out=below)
-    np.add(below, other_halves, out=below)
-    np.subtract(2.0, below, out=above)
+    np.matmul(left.centred[rows], right.centred[columns].T, out=near)
+    np.subtract(halves[:, None], near, out=near)
+    np.add(near, other_halves, out=near)
+    np.subtract(1.0, near, out=far)
     spread = float(halves.max()) + float(other_halves.max())
     # with 64 units of 2⁻⁵²·s at least, what the product says is positive beyond the threshold
     threshold = spread * max(DELICATE * spread, 64 * EPSILON)
     zero, other_zero = left.squares[rows] == 0, right.squares[columns] == 0
     # a zero point has no angle with others; two of them are the same point
-    for array in (below, above):
-        array[zero] = 1.0
-        array[:, other_zero] = 1.0
+    for array in (near, far):
+        array[zero] = 0.5
+        array[:, other_zero] = 0.5
     same_rows, same_columns = np.nonzero(zero[:, None] & other_zero) if zero.any() and other_zero.any() else _NONE
-    if float(below.min()) < threshold:
-        near_rows, near_columns = np.nonzero(below < threshold)
-        squared, same = _squared_distances(left, right, rows, columns, near_rows, near_columns, -1.0)
-        below[near_rows, near_columns] = squared / 2
-        above[near_rows, near_columns] = 2 - squared / 2
-        same_rows = np.concatenate([same_rows, near_rows[same]])
-        same_columns = np.concatenate([same_columns, near_columns[same]])
-    # sums are not centred: their error is that of products of unit vectors
-    if float(above.min()) < DELICATE:
-        far_rows, far_columns = np.nonzero(above < DELICATE)
-        squared, _ = _squared_distances(left, right, rows, columns, far_rows, far_columns, 1.0)
-        above[far_rows, far_columns] = squared / 2
-        below[far_rows, far_columns] = 2 - squared / 2
-    below[same_rows, same_columns] = 0.0
-    above[same_rows, same_columns] = 2.0
-    return Angles(below, above, (same_rows, same_columns))
+    if float(near.min()) < threshold:
+        pairs = np.nonzero(near < threshold)
+        squares, same = _squared_distances(left, right, rows, columns, pairs, -1.0)
+        near[pairs], far[pairs] = squares / 4, 1 - squares / 4
+        same_rows = np.concatenate([same_rows, pairs[0][same]])
+        same_columns = np.concatenate([same_columns, pairs[1][same]])
+    # sums of the points are not centred, so that nothing makes their errors smaller
+    if float(far.min()) < DELICATE / 4:
+        pairs = np.nonzero(far < DELICATE / 4)
+        squares, _ = _squared_distances(left, right, rows, columns, pairs, 1.0)
+        far[pairs], near[pairs] = squares / 4, 1 - squares / 4
+    near[same_rows, same_columns] = 0.0
+    far[same_rows, same_columns] = 1.0
+    return Angles(near, far, (same_rows, same_columns))
 
 
 _NONE = (np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp))
@@ -176,27 +176,24 @@ def _squared_distances(
     right: Directions,
     rows: slice,
     columns: slice,
-    near_rows: NDArray[np.intp],
-    near_columns: NDArray[np.intp],
+    pairs: tuple[NDArray[np.intp], ...],
     sign: float,
 ) -> tuple[Numbers, NDArray[np.bool_]]:
-    """‖x̂ + sign·ẑ‖² of listed pairs, and which of them are twice the same point."""
-    unit, other = left.unit[rows], right.unit[columns]
-    squared = np.empty(len(near_rows))
-    step = max(1, PAIRS_AT_ONCE // unit.shape[1])
-    for start in range(0, len(near_rows), step):
+    """‖x̂ + sign·ẑ‖² of listed pairs of a block, and which of them are twice the same point."""
+    ours, theirs = pairs[0] + rows.start, pairs[1] + columns.start
+    squares = np.empty(len(ours))
+    step = max(1, NUMBERS_AT_ONCE // left.unit.shape[1])
+    for start in range(0, len(ours), step):
         part = slice(start, start + step)
-        gap = unit[near_rows[part]]
-        with_other = other[near_columns[part]]
+        gap = left.unit[ours[part]]
         if sign < 0:
-            gap -= with_other
+            gap -= right.unit[theirs[part]]
         else:
-            gap += with_other
-        np.einsum("ij,ij->i", gap, gap, out=squared[part])
-    same = np.zeros(len(near_rows), dtype=np.bool_)
-    (candidates,) = np.nonzero(squared == 0)
-    points, others = left.points[rows], right.points[columns]
+            gap += right.unit[theirs[part]]
+        np.einsum("ij,ij->i", gap, gap, out=squares[part])
+    same = np.zeros(len(ours), dtype=np.bool_)
+    (candidates,) = np.nonzero(squares == 0)
     for start in range(0, len(candidates), step):
-        part_of = candidates[start : start + step]
-        same[part_of] = (points[near_rows[part_of]] == others[near_columns[part_of]]).all(axis=1)
-    return squared, same
+        chosen = candidates[start : start + step]
+        same[chosen] = (left.points[ours[chosen]] == right.points[theirs[chosen]]).all(axis=1)
+    return squares, same

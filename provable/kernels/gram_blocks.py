@@ -77,7 +77,7 @@ def _memory(recursion: Recursion, shape: tuple[int, int], dimension: int, worker
     piecewise = PiecewiseLinearRecursion.of(recursion) is not None
     # of each point: a copy, its unit and centred vectors, and vectors of every layer
     vectors = 3 * dimension + 8 + (4 * (recursion.depth + 1) if piecewise else 0)
-    # of each worker: a block of 1 - u, of 1 + u and of the result, masks and lists of pairs, and the arrays of a strip
+    # of each worker: blocks of angles and of the result, masks and lists of pairs, and the arrays of a strip
     working = 8 * SIDE * SIDE + (ARRAYS if piecewise else GENERAL_ARRAYS) * STRIP * SIDE
     return 8 * (shape[0] * shape[1] + sum(shape) * vectors + workers * working)
 
@@ -104,8 +104,8 @@ def gram(
     -------
     ndarray of shape (n, m)
         Kernel values, symmetric to the last bit if both sets are the same, and the same to the last bit for any number of
-        threads. Their error is a small multiple of (depth + d)·2⁻⁵²·√(k(x, x) k(z, z)) at any distance; k(x, x) comes from the
-        recursion of the variances alone.
+        threads. Their error is a small multiple of (depth + d)·2⁻⁵²·√(k(x, x) k(z, z)) at any distance; k(x, x) comes from
+        the recursion of the variances alone.
 
     Raises
     ------
@@ -167,14 +167,14 @@ def matrix_of(
     result = np.empty(shape)
     if 0 in shape:
         return result
-    prepared = directions(left) * 2 if symmetric else directions(left, right)
-    evaluate, arrays = _evaluation(recursion, *prepared)
+    left_points, right_points = directions(left) * 2 if symmetric else directions(left, right)
+    evaluate, arrays = _evaluation(recursion, left_points, right_points)
 
     def fill(block: tuple[slice, slice], workspace: Numbers) -> None:
         rows, columns = block
         on_diagonal = symmetric and rows == columns
-        below, above, values = _shaped(workspace, 3, rows, columns)
-        angles = block_of_angles(*prepared, rows, columns, below, above)
+        near, far, values = _shaped(workspace, 3, rows, columns)
+        angles = block_of_angles(left_points, right_points, rows, columns, near, far)
         for start in range(rows.start, rows.stop, STRIP):
             strip = slice(start, min(start + STRIP, rows.stop))
             inside = slice(strip.start - rows.start, strip.stop - rows.start)
@@ -212,9 +212,7 @@ def _workers(threads: int | None) -> int:
 
 
 def _blocks(shape: tuple[int, int], symmetric: bool) -> list[tuple[slice, slice]]:
-    rows, columns = (
-        [slice(start, min(start + SIDE, count)) for start in range(0, count, SIDE)] for count in shape
-    )
+    rows, columns = ([slice(start, min(start + SIDE, count)) for start in range(0, count, SIDE)] for count in shape)
     return [(row, column) for row in rows for column in columns if not symmetric or row.start <= column.start]
 
 
@@ -244,7 +242,7 @@ def _evaluation(recursion: Recursion, left: Directions, right: Directions) -> tu
         same = np.zeros(values.shape, dtype=np.bool_)
         same[angles.same] = True
         variances = left.squares[rows], right.squares[columns]
-        values[...] = recursion.values(Covariance(*variances, angles.below_one, angles.above_minus_one, same))
+        values[...] = recursion.values(Covariance(*variances, 2 * angles.near, 2 * angles.far, same))
 
     return general, 0
 

@@ -12,7 +12,7 @@ from provable.kernels.gram_angles import Angles, Numbers
 from provable.kernels.layer_recursion import Recursion
 
 ARRAYS = 4
-"""Arrays of working memory that `fill` needs, beside 1 - u, 1 + u and the result."""
+"""Arrays of working memory that `fill` needs, beside the angles and the result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,9 @@ class PreparedPoints:
         Standard deviations of the outputs.
     signal, bias : tuple of ndarray of shape (n,)
         For each layer r and g with r² + g² = 1, the shares of the signal and of the bias in the standard deviation: the
-        correlation becomes r_i r_j u + g_i g_j, thus 1 ∓ u becomes r_i r_j (1 ∓ u) + ((r_i - r_j)² + (g_i ∓ g_j)²)/2, sums of
-        nonnegative numbers. Empty if the biases are not random.
+        correlation u becomes r_i r_j u + g_i g_j, thus q = (1 - u)/2 becomes r_i r_j q + ((r_i - r_j)² + (g_i - g_j)²)/4, and
+        p = (1 + u)/2 becomes r_i r_j p + ((r_i - r_j)² + (g_i + g_j)²)/4, sums of nonnegative numbers. Empty if the biases
+        are not random.
     offset : tuple of ndarray of shape (n,)
         For each layer the square root of what trained biases add to Θ, over the standard deviation. Empty if nothing.
     """
@@ -70,8 +71,10 @@ class PiecewiseLinearRecursion:
     Notes
     -----
     With a the negative slope, f = (1 + a²)/2 and s = (1 - a)²/(1 + a²), and with the angle θ of a pair, the activation turns
-    √(pq) into f√(pq), 1 - u into (1 - u) - s(sin θ - θ cos θ)/π, and K̇ is f(1 - sθ/π). So Θ over the standard deviations of
-    its pair, T, follows T ← r_i r_j [(1 - sθ/π)T + γu] + o_i o_j, γ the gain over σ_w², where r and o belong to biases.
+    √(pq) into f√(pq), u into u + s(sin θ - θ cos θ)/π, and K̇ is f(1 - sθ/π). So Θ over the standard deviations of its pair,
+    T, follows T ← r_i r_j [(1 - sθ/π)T + γu] + o_i o_j, with γ the gain over σ_w² and r and o of the biases. What is carried
+    along is q = sin²(θ/2), which becomes (1 - sθ/π)q + (s/π)(θ/2 - sin(θ/2) cos(θ/2)): the last term is off by a rounding
+    error times θ, which q ≈ θ²/4 can bear, as it moves θ by a rounding error.
     """
 
     constants: Recursion
@@ -154,64 +157,73 @@ class PiecewiseLinearRecursion:
         result : ndarray of shape (n, m)
             Where the kernel goes.
         """
-        constants, below, above = self.constants, angles.below_one, angles.above_minus_one
+        constants, near = self.constants, angles.near
+        # behind a ReLU no angle is obtuse, and q alone tells it to the last digit
+        far = None if self.negative_slope == 0 else angles.far
         theta = result if constants.tangent else None
         for layer in range(constants.depth + 1):
             if layer > 0 and self.negative_slope != 1:
-                self._activate(below, above, workspace, theta)
+                self._activate(near, angles.far if layer == 1 else far, workspace, theta)
             if theta is not None:
                 correlation = theta if layer == 0 else workspace[0]
-                np.subtract(1.0, below, out=correlation)
                 gain = constants.gain / constants.weight_variance
                 if layer == 0:
                     gain = constants.input_gain / constants.input_variance
-                if gain != 1:
-                    np.multiply(correlation, gain, out=correlation)
+                np.multiply(near, -2 * gain, out=correlation)
+                np.add(correlation, gain, out=correlation)
                 if layer > 0:
                     np.add(theta, correlation, out=theta)
             if constants.bias_variance:
-                _mix(below, above, left, right, layer, workspace, theta)
+                _mix(near, angles.far if layer == 0 else far, left, right, layer, workspace, theta)
             if left.offset:
                 np.multiply(left.offset[layer][:, None], right.offset[layer], out=workspace[0])
                 np.add(result, workspace[0], out=result)
         if theta is None:
-            np.subtract(1.0, below, out=result)
+            np.multiply(near, -2.0, out=result)
+            np.add(result, 1.0, out=result)
         np.multiply(result, left.root[:, None], out=result)
         np.multiply(result, right.root, out=result)
         result[angles.same] = left.diagonal[angles.same[0]]
 
-    def _activate(self, below: Numbers, above: Numbers, workspace: Numbers, theta: Numbers | None) -> None:
-        """1 ∓ u of the activations, and theta times their slopes."""
+    def _activate(self, near: Numbers, far: Numbers | None, workspace: Numbers, theta: Numbers | None) -> None:
+        """The angles of the activations, and theta times their slopes."""
         share = (1 - self.negative_slope) ** 2 / (1 + self.negative_slope**2) / math.pi
-        sine, cosine, angle, change = workspace
-        np.sqrt(below, out=sine)
-        np.sqrt(above, out=cosine)
-        np.arctan2(sine, cosine, out=angle)
-        np.multiply(angle, 2 * share, out=angle)
-        if theta is not None:
-            np.subtract(1.0, angle, out=change)
-            np.multiply(theta, change, out=theta)
-        # sin θ - θ cos θ is off by a rounding error times θ, which 1 - u ≈ θ²/2 can bear: it moves θ by a rounding error
+        sine, cosine, half, change = workspace
+        np.sqrt(near, out=sine)
+        if far is None:
+            np.subtract(1.0, near, out=cosine)
+            np.sqrt(cosine, out=cosine)
+            np.arcsin(sine, out=half)
+        else:
+            np.sqrt(far, out=cosine)
+            np.arctan2(sine, cosine, out=half)
         np.multiply(sine, cosine, out=sine)
+        np.subtract(half, sine, out=sine)
         np.multiply(sine, share, out=sine)
-        np.subtract(1.0, below, out=cosine)
-        np.multiply(angle, cosine, out=angle)
-        np.subtract(sine, angle, out=change)
-        np.subtract(below, change, out=below)
-        np.maximum(below, 0.0, out=below)
-        np.add(above, change, out=above)
+        np.multiply(half, 2 * share, out=half)
+        if far is not None:
+            # how much q falls and p grows
+            np.multiply(half, near, out=change)
+            np.subtract(change, sine, out=change)
+            np.add(far, change, out=far)
+        np.subtract(1.0, half, out=half)
+        np.multiply(near, half, out=near)
+        np.add(near, sine, out=near)
+        np.maximum(near, 0.0, out=near)
+        if theta is not None:
+            np.multiply(theta, half, out=theta)
 
 
 def _mix(
-    below: Numbers,
-    above: Numbers,
+    near: Numbers,
+    far: Numbers | None,
     left: PreparedPoints,
     right: PreparedPoints,
     layer: int,
     workspace: Numbers,
     theta: Numbers | None,
 ) -> None:
-    """1 ∓ u with a random bias, and theta over the new standard deviations."""
+    """The angles with a random bias, and theta over the new standard deviations."""
     signals, others = left.signal[layer][:, None], right.signal[layer]
     biases, other_biases = left.bias[layer][:, None], right.bias[layer]
     product, distance, shift = workspace[:3]
@@ -220,10 +232,12 @@ def _mix(
         np.multiply(theta, product, out=theta)
     np.subtract(signals, others, out=distance)
     np.multiply(distance, distance, out=distance)
-    for gaps, combine in ((below, np.subtract), (above, np.add)):
+    for squares, combine in ((near, np.subtract), (far, np.add)):
+        if squares is None:
+            continue
         combine(biases, other_biases, out=shift)
         np.multiply(shift, shift, out=shift)
         np.add(shift, distance, out=shift)
-        np.multiply(shift, 0.5, out=shift)
-        np.multiply(gaps, product, out=gaps)
-        np.add(gaps, shift, out=gaps)
+        np.multiply(shift, 0.25, out=shift)
+        np.multiply(squares, product, out=squares)
+        np.add(squares, shift, out=squares)

@@ -173,7 +173,9 @@ def test_too_large_a_matrix_is_refused_before_it_is_allocated():
     needed = gram_memory(kernel, (20000, 20000), 1)
     tracemalloc.start()
     try:
-        with pytest.raises(UnsupportedError, match=rf"shape \(20000, 20000\) needs .* \({needed} bytes\) .* are the limit"):
+        with pytest.raises(
+            UnsupportedError, match=rf"shape \(20000, 20000\) needs .* \({needed} bytes\) .* are the limit"
+        ):
             gram(kernel, points, memory_limit=needed - 1)
         assert tracemalloc.get_traced_memory()[1] < 2**21
     finally:
