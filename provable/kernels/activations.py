@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from provable.architectures.activations import GELU, Activation, Erf, Identity, LeakyReLU, ReLU
+from provable.architectures.activations import (
+    ELU,
+    GELU,
+    Activation,
+    Erf,
+    Identity,
+    LeakyReLU,
+    Polynomial,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 from provable.errors import InputError, UnsupportedError
 from provable.kernels.arc_cosine import PiecewiseLinear
 from provable.kernels.arc_sine import ErrorFunction, GaussianGate
 from provable.kernels.dual_activations import DualActivation
+from provable.kernels.hermite_series import HermiteSeries
+from provable.kernels.polynomial_dual import PolynomialDual
 
-NAMED: tuple[type[Activation], ...] = (ReLU, LeakyReLU, Identity, Erf, GELU)
+NAMED: tuple[type[Activation], ...] = (
+    ReLU,
+    LeakyReLU,
+    Identity,
+    Erf,
+    GELU,
+    Tanh,
+    Sigmoid,
+    Softplus,
+    SiLU,
+)
 """Activations that can be asked for by name, with their default parameters."""
 
 
@@ -55,9 +80,9 @@ def dual(activation: str | Activation) -> DualActivation:
     Raises
     ------
     UnsupportedError
-        If it has no implementation.
+        If it has no implementation, or none that is accurate.
     """
-    match described(activation):
+    match found := described(activation):
         case ReLU():
             return PiecewiseLinear(0.0)
         case LeakyReLU() as leaky:
@@ -68,4 +93,12 @@ def dual(activation: str | Activation) -> DualActivation:
             return ErrorFunction()
         case GELU():
             return GaussianGate()
-    raise UnsupportedError(f"{described(activation).type}: its kernel needs an implementation")
+        case Tanh() | Sigmoid() | Softplus() | SiLU():
+            return HermiteSeries(found)
+        case Polynomial():
+            return PolynomialDual(found.coefficients)
+        case ELU():
+            raise UnsupportedError(
+                "elu: its second derivative jumps, so that its Hermite series converges too slowly for any digits to be given"
+            )
+    raise UnsupportedError(f"{found.type}: its kernel needs an implementation")
