@@ -14,10 +14,10 @@ from provable import arithmetic
 from provable.errors import ArithmeticUnsupported, InputError
 from provable.kernels.covariances import Covariance
 from provable.kernels.gram_angles import Angles, Directions, Numbers, block_of_angles, directions
-from provable.kernels.gram_memory import require_memory
 from provable.kernels.gram_piecewise_linear import ARRAYS, PiecewiseLinearRecursion
 from provable.kernels.layer_recursion import Recursion
 from provable.measures import as_numbers
+from provable.memory import require_memory
 
 SIDE = 256
 """Points on each side of a block: large enough for an efficient matrix product."""

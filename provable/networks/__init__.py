@@ -4,6 +4,7 @@ from provable.networks.evaluation import Trace, forward, trace
 from provable.networks.gradients import loss_gradient
 from provable.networks.parameters import Parameters
 from provable.networks.second_derivatives import GradientJacobian, gradient_jacobian
+from provable.networks.tangent_gram import tangent_gram, tangent_gram_memory
 from provable.networks.tangents import Cotangents, backpropagate, embed, tangent_kernel, tangents
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "forward",
     "gradient_jacobian",
     "loss_gradient",
+    "tangent_gram",
+    "tangent_gram_memory",
     "tangent_kernel",
     "tangents",
     "trace",

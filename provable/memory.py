@@ -1,4 +1,4 @@
-"""Memory of a Gram matrix: how much there is, and a refusal before anything is allocated."""
+"""Memory: how much there is, and a refusal before more than that is allocated."""
 
 from __future__ import annotations
 
@@ -44,6 +44,31 @@ def _left_in_the_control_group() -> int | None:
         return None
 
 
+def usable_memory(limit: int | None) -> int | None:
+    """Tell how many bytes may be taken.
+
+    Parameters
+    ----------
+    limit : int or None
+        The caller's limit; None for what is available now.
+
+    Returns
+    -------
+    int or None
+        Bytes; None if there is no limit and the system has no figures.
+
+    Raises
+    ------
+    InputError
+        If the limit is not a positive integer.
+    """
+    if limit is None:
+        return available_memory()
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0:
+        raise InputError(f"memory_limit: found {limit!r:.60}; a positive number of bytes is accepted")
+    return limit
+
+
 def require_memory(what: str, needed: int, limit: int | None = None) -> None:
     """Refuse what would not fit.
 
@@ -63,9 +88,7 @@ def require_memory(what: str, needed: int, limit: int | None = None) -> None:
     UnsupportedError
         If more is needed than may be taken; the message has both numbers.
     """
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit <= 0):
-        raise InputError(f"memory_limit: found {limit!r:.60}; a positive number of bytes is accepted")
-    accepted = available_memory() if limit is None else limit
+    accepted = usable_memory(limit)
     if accepted is not None and needed > accepted:
         raise UnsupportedError(
             f"{what} needs {in_gibibytes(needed)} of memory at its peak; "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from provable.errors import UnsupportedError
-from provable.kernels.gram_memory import available_memory, in_gibibytes, require_memory
+from provable.memory import available_memory, in_gibibytes, require_memory
 
 
 @pytest.fixture
