@@ -142,6 +142,10 @@ def _networks() -> list[Architecture]:
         _fully_connected("wide-relu", _DIGIT, (512, _CLASSES), ReLU(), "cross_entropy", bias=True),
         _fully_connected("mlp-digits", _DIGIT, (64, 32, _CLASSES), ReLU(), "cross_entropy", bias=True),
     ]
+    networks += [
+        _fully_connected("kernel-relu", _DIGIT, (1000, 1), ReLU(), "squared", bias=True),
+        _fully_connected("kernel-relu-bias-free", _DIGIT, (1000, 1), ReLU(), "squared", bias=False),
+    ]
     digits = (Conv2d(4, 3, padding=1), Tanh(), Flatten(), Linear(_CLASSES))
     networks.append(Architecture("cnn-digits", (1, 8, 8), digits, "cross_entropy"))
     return networks

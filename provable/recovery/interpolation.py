@@ -55,8 +55,10 @@ def linearised_outputs(observation: Observation, points: Float) -> Float | None:
     return outputs
 
 
-def interpolated_labels(observation: Observation, points: Float) -> tuple[NDArray[np.float64] | None, str]:
-    """Find labels that training until interpolation would have had.
+def trained_labels(
+    observation: Observation, points: Float, coefficients: Float
+) -> tuple[NDArray[np.float64] | NDArray[np.int64] | None, str]:
+    r"""Find the labels of samples that a network was trained on.
 
     Parameters
     ----------
@@ -64,15 +66,25 @@ def interpolated_labels(observation: Observation, points: Float) -> tuple[NDArra
         A change of parameters.
     points : array of shape (n, *input_shape)
         The samples found.
+    coefficients : array of shape (n, C)
+        Their coefficients.
 
     Returns
     -------
     labels : array of shape (n,) or (n, C), or None
-        The outputs of the linearised network, rounded to labels that are stated or of the form -1 and 1; None if they are
-        neither.
+        For ``cross_entropy`` and ``logistic`` the classes that the signs of the coefficients show; for ``squared`` the
+        outputs of the linearised network, rounded to labels stated or of the form -1 and 1. None if nothing shows them.
     remark : str
         Why there are none; empty if there are.
+
+    Notes
+    -----
+    A step of gradient descent adds a multiple of :math:`-\partial\ell/\partial f` to a sample's coefficient. For
+    ``cross_entropy`` that is :math:`y - p`, whose entries add up to zero and of which the label's alone is positive; for
+    ``logistic`` it has the sign of y. Both survive addition over steps.
     """
+    if observation.architecture.loss != "squared":
+        return _classes(observation, coefficients)
     outputs = linearised_outputs(observation, points)
     if outputs is None or not np.all(np.isfinite(outputs)):
         return None, "labels are not shown: that takes all pieces of the change of parameters"
@@ -133,3 +145,21 @@ def with_norms(observation: Observation, recovery: Recovery) -> Recovery:
 def _as_labels(observation: Observation, outputs: Float) -> Float:
     """One number for each sample where the loss wants that."""
     return outputs[:, 0] if observation.architecture.loss == "logistic" else outputs
+
+
+def _classes(
+    observation: Observation, coefficients: Float
+) -> tuple[NDArray[np.int64] | NDArray[np.float64] | None, str]:
+    if observation.architecture.loss == "logistic":
+        if np.all(coefficients):
+            return np.sign(coefficients[:, 0]), ""
+        return None, "labels are not shown: a coefficient is zero"
+    sizes = np.max(np.abs(coefficients), axis=1)
+    if np.all(np.count_nonzero(coefficients > 0, axis=1) == 1) and np.all(
+        np.abs(np.sum(coefficients, axis=1)) <= LABEL_ERROR * sizes
+    ):
+        return np.argmax(coefficients, axis=1), ""
+    return (
+        None,
+        "labels are not shown: the coefficients are not those of descent on the cross-entropy of single samples",
+    )

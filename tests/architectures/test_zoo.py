@@ -67,14 +67,15 @@ def test_every_network_is_found_under_its_own_name_and_survives_json(name):
     assert from_zoo(name.upper().replace("-", "_")) == network == load(name)
     assert Architecture.from_json(network.to_json()) == network
     last = [layer for layer in network.layers if isinstance(layer, Conv2d | Linear)][-1]
-    assert last.bias == (network.loss == "cross_entropy")
+    assert last.bias == (network.loss == "cross_entropy" or network.name == "kernel-relu")
 
 
 def test_digit_networks_take_digits():
     digits = [network for name, network in zoo().items() if math.prod(network.input_shape) == 64]
     names = {"two-layer-tanh", "two-layer-relu", "wide-tanh", "wide-relu", "mlp-digits", "cnn-digits"}
-    assert {network.name for network in digits} == names
-    assert {network.output_size for network in digits} == {10}
+    regressions = {"kernel-relu", "kernel-relu-bias-free"}
+    assert {network.name for network in digits} == names | regressions
+    assert all(network.output_size == (1 if network.name in regressions else 10) for network in digits)
 
 
 def test_the_zoo_cannot_be_changed():

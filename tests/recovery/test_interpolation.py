@@ -13,9 +13,9 @@ import provable
 from provable.architectures import Architecture, Linear, ReLU, Tanh
 from provable.arithmetic import EPSILON
 from provable.measures import Measure
-from provable.networks import Parameters, embed, forward, tangent_kernel
+from provable.networks import Parameters, embed, forward, losses, tangent_kernel
 from provable.observations import Observation
-from provable.recovery.interpolation import interpolated_labels, linearised_outputs, with_norms
+from provable.recovery.interpolation import linearised_outputs, trained_labels, with_norms
 
 
 def trained(seed, samples, dimension, width, *, bias, activation=None, labels=None, fraction=1.0):
@@ -99,7 +99,7 @@ def test_stated_labels_of_any_size_are_recognised():
     labels = np.array([0.25, -2.0, 1.0])
     observation, truth, labels, _ = trained(2, 3, 12, 60, bias=True, labels=labels)
     observation = dataclasses.replace(observation, labels=np.sort(labels))
-    found, remark = interpolated_labels(observation, truth.points)
+    found, remark = trained_labels(observation, truth.points, truth.coefficients)
     assert np.array_equal(found[:, 0], labels)
     assert not remark
 
@@ -108,7 +108,7 @@ def test_missing_pieces_hide_the_labels():
     observation, truth, _, _ = trained(0, 3, 8, 60, bias=True)
     part = dataclasses.replace(observation, vector={key: observation.vector[key] for key in ("0/weight", "0/bias")})
     assert linearised_outputs(part, truth.points) is None
-    labels, remark = interpolated_labels(part, truth.points)
+    labels, remark = trained_labels(part, truth.points, truth.coefficients)
     assert labels is None
     assert "all pieces" in remark
 
@@ -119,3 +119,29 @@ def test_the_gradient_of_a_loss_keeps_its_open_norms():
     recovery = provable.recover(gradient, rng=0)
     told = dataclasses.replace(gradient, labels=labels)
     assert with_norms(told, recovery) is recovery
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "logistic"])
+def test_classes_are_read_off_the_coefficients_of_any_training(loss):
+    """Sums of y - p over the steps of a descent whose predictions change."""
+    rng = np.random.default_rng(0)
+    outputs = 4 if loss == "cross_entropy" else 1
+    architecture = Architecture("classes", (6,), (Linear(30), Tanh(), Linear(outputs)), loss)
+    parameters = Parameters.random(architecture, rng=rng)
+    points = rng.standard_normal((5, 6))
+    labels = rng.integers(4, size=5) if outputs > 1 else rng.choice([-1.0, 1.0], size=5)
+    coefficients = np.zeros((5, outputs))
+    for _ in range(20):
+        coefficients -= 0.1 * losses.residual(loss, rng.standard_normal((5, outputs)), labels)
+    observation = Observation(
+        kind="parameter-change",
+        architecture=architecture,
+        parameters=parameters,
+        vector=dict(embed(architecture, parameters, Measure(points, coefficients))),
+    )
+    found, remark = trained_labels(observation, points, coefficients)
+    assert np.array_equal(found, labels)
+    assert not remark
+    assert trained_labels(observation, points, 0 * coefficients)[0] is None
+    if outputs > 1:
+        assert trained_labels(observation, points, coefficients + 1)[0] is None
