@@ -17,7 +17,7 @@ from provable.recovery.batch import activation_patterns, output_gradient, span_c
 from provable.recovery.certification import certified
 from provable.recovery.interpolation import with_norms
 from provable.recovery.method import Method
-from provable.recovery.parameter_matching import loo2024
+from provable.recovery.parameter_matching import alternating_projections, loo2024
 from provable.recovery.result import STATUSES, Recovery
 
 METHODS: tuple[Method, ...] = (
@@ -25,6 +25,7 @@ METHODS: tuple[Method, ...] = (
     layerwise.METHOD,
     span_check.METHOD,
     activation_patterns.METHOD,
+    alternating_projections.METHOD,
     spear.METHOD,
     output_gradient.METHOD,
     hybrid.METHOD,

@@ -38,7 +38,7 @@ from provable.recovery.batch.column_space import ColumnSpace
 from provable.recovery.batch.disaggregation import Directions, Disaggregation
 from provable.recovery.batch.judgement import judge
 from provable.recovery.batch.precision import precision
-from provable.recovery.batch.two_valued import LARGEST_DIMENSION, two_valued_vectors
+from provable.recovery.batch.two_valued import LARGEST_DIMENSION, TwoValued, two_valued_vectors
 from provable.recovery.method import Method
 from provable.recovery.result import Recovery
 
@@ -156,16 +156,46 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
         return nothing_found(observation, NAME, f"no sample is visible in layer {first.index}: its gradient is zero")
     if (reason := too_many(observation, space.dimension)) is not None:
         return nothing_found(observation, NAME, reason)
-    slope, weights = slope_of(first.activation), _output_weights(observation, chain)
+    slope, weights = slope_of(first.activation), output_weights(chain)
     try:
         found = two_valued_vectors(space.basis, weights, slope, error=space.error)
     except UnsupportedError as error:
         return nothing_found(observation, NAME, str(error))
+    return from_patterns(observation, space, found, method=NAME, rng=rng)
+
+
+def from_patterns(
+    observation: Observation, space: ColumnSpace, found: TwoValued, *, method: str, rng: np.random.Generator
+) -> Recovery:
+    """Choose among activation patterns in the column space, and recover the samples that have them.
+
+    Parameters
+    ----------
+    observation : Observation
+        One that `supports` accepts, however many samples it has.
+    space : ColumnSpace
+        The column space of the first layer's gradient.
+    found : TwoValued
+        Patterns in it; those of all samples, and perhaps others.
+    method : str
+        Name of the method that found them.
+    rng : numpy.random.Generator
+        Draws the perturbations with which the condition of the network is measured.
+
+    Returns
+    -------
+    Recovery
+        As `recover` gives it.
+    """
+    chain = FullyConnected.of(observation)
+    first = chain.first
+    assert first.gradient is not None
+    slope, weights = slope_of(first.activation), output_weights(chain)
     total, rank = len(found.large), space.dimension
     if total > MOST_PATTERNS * rank:
         return nothing_found(
             observation,
-            NAME,
+            method,
             f"{total} activation patterns lie in the column space of the gradient of layer {first.index}, whose rank is "
             f"{rank}; at most {MOST_PATTERNS * rank} are compared, and more neurons would exclude most",
         )
@@ -179,7 +209,7 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     if len(choice) < rank:
         return nothing_found(
             observation,
-            NAME,
+            method,
             f"the gradient of layer {first.index} has rank {rank}, and only {len(choice)} independent vectors of its column "
             "space are activation patterns, so either the samples are dependent (more than the input has dimensions, for "
             "instance) or the gradient has errors above rounding",
@@ -188,13 +218,15 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     good = (agreement.shares == 1.0) & (agreement.factors != 0.0)
     if not np.any(good):
         return nothing_found(
-            observation, NAME, f"no pattern in the gradient of layer {first.index} is that of the sample it would give"
+            observation,
+            method,
+            f"no pattern in the gradient of layer {first.index} is that of the sample it would give",
         )
     if total > rank and not np.all(good):
         # A sample depends on all directions, so that none is to be trusted where some may have been chosen wrongly.
         return nothing_found(
             observation,
-            NAME,
+            method,
             f"{total} activation patterns lie in the column space of the gradient of layer {first.index}, whose rank is "
             f"{rank}, and of no choice that was found do all agree with the samples it would give",
         )
@@ -203,7 +235,7 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
         observation,
         points.reshape(-1, *observation.architecture.input_shape),
         _coefficients(observation, chain, factors),
-        method=NAME,
+        method=method,
         rng=rng,
         symmetries=("positive-scaling",) if scale_is_open(observation) else (),
         reason=shortfall(observation, rank, int(np.count_nonzero(good))),
@@ -212,8 +244,19 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     return not_whole(observation, recovery)
 
 
-def _output_weights(observation: Observation, chain: FullyConnected) -> Float:
-    """The weights a with which hidden units enter the output, or the difference of the two outputs."""
+def output_weights(chain: FullyConnected) -> Float:
+    """Give the weights a with which hidden units enter the output, or the difference of the two outputs.
+
+    Parameters
+    ----------
+    chain : FullyConnected
+        A network with one layer of hidden units.
+
+    Returns
+    -------
+    array of shape (m,)
+        a, to which the sensitivities of the hidden units are proportional.
+    """
     product = chain.last.weight
     for layer in chain.layers[-2:0:-1]:
         product = product @ layer.weight
