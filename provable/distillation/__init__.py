@@ -11,6 +11,7 @@ from provable.distillation.identities import (
 from provable.distillation.interpolation import Interpolant, accuracy, interpolant, merge_coincident
 from provable.distillation.kernel_gradients import DifferentiableKernel, Kernel
 from provable.distillation.losses import Loss, kip, projection_loss, rkip, squared_distance
+from provable.distillation.single_atom import SingleAtom, best_single_atom, single_atom_scores
 
 __all__ = [
     "DifferentiableKernel",
@@ -19,7 +20,9 @@ __all__ = [
     "Interpolant",
     "Kernel",
     "Loss",
+    "SingleAtom",
     "accuracy",
+    "best_single_atom",
     "conditional_variances",
     "deletion_costs",
     "describe",
@@ -31,5 +34,6 @@ __all__ = [
     "merge_coincident",
     "projection_loss",
     "rkip",
+    "single_atom_scores",
     "squared_distance",
 ]

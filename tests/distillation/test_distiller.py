@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provable.arithmetic import EPSILON
-from provable.distillation import describe, distil, interpolant
+from provable.distillation import best_single_atom, describe, distil, interpolant, single_atom_scores
 from provable.distillation.constraints import corrupt, distance_hinge, squared_distances
 from provable.distillation.feature_pool import FeatureKernel, FeaturePool
 from provable.errors import InputError
@@ -88,13 +88,27 @@ def test_one_point_is_the_best_atom_on_a_grid():
     axis = np.linspace(-4, 4, 161)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     scores = h(grid) ** 2 / diagonal(grid)
-    best = distil(h, start=grid[[scores.argmax()]], labels="free", ridge=0.0, iterations=100)
-    score = h.squared_norm - 2 * best.rkip
-    assert score >= scores.max() * (1 - 1e-12)
-    x = best.points[0]
-    assert score == pytest.approx(h(x[None])[0] ** 2 / KERNEL(x[None])[0, 0], rel=1e-9)
-    # the coefficient is h(x)/k(x, x)
-    assert best.function.coefficients[0] == pytest.approx(h(x[None])[0] / KERNEL(x[None])[0, 0], rel=1e-9)
+    assert np.allclose(single_atom_scores(h, grid[::100]), scores[::100], rtol=1e-12)
+    best = best_single_atom(h, starts=4)
+    assert best.score >= scores.max() * (1 - 1e-12)
+    x = best.point
+    assert best.coefficient == pytest.approx(h(x[None])[0] / KERNEL(x[None])[0, 0], rel=1e-12)
+    # the distance itself, from the two measures
+    atoms = np.vstack([h.points, x])
+    c = np.append(h.coefficients, -best.coefficient)
+    assert best.distance == pytest.approx(c @ KERNEL(atoms) @ c, rel=1e-9)
+    assert best.score >= single_atom_scores(h, h.points).max()
+    with pytest.raises(InputError, match="starts"):
+        best_single_atom(h, starts=0)
+    with pytest.raises(InputError, match="zero at its points"):
+        best_single_atom(interpolant(KERNEL, h.points, np.zeros(4)))
+
+
+def test_a_multiple_of_one_section_is_its_own_best_atom():
+    h = interpolant(KERNEL, np.array([[1.0, 2.0]]), np.array([-3.0]))
+    best = best_single_atom(h, iterations=20)
+    assert np.allclose(best.point, [1.0, 2.0], atol=1e-6)
+    assert best.score == pytest.approx(h.squared_norm, rel=1e-9)
 
 
 def test_frozen_pixels_stay_and_bounds_hold():
