@@ -13,16 +13,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from provable.arithmetic import Float
+from provable.arithmetic import EPSILON, Float
 from provable.errors import InputError
 from provable.measures import Measure
 from provable.recovery.kernel_regime.arrangement_walk_circle import Crossings, walk_half_circle
 from provable.recovery.kernel_regime.arrangement_walk_closing import (
     Axes,
     axes_of,
-    closing_residual,
+    closing_test,
     completed,
     mended,
+    neurons_on_hyperplanes,
 )
 from provable.recovery.kernel_regime.arrangement_walk_oracle import (
     NEURONS,
@@ -33,6 +34,7 @@ from provable.recovery.kernel_regime.arrangement_walk_oracle import (
     probe,
 )
 from provable.recovery.kernel_regime.arrangement_walk_orientation import Orientation, orient, orient_by_bias
+from provable.recovery.kernel_regime.arrangement_walk_refinement import jump_noise, refined
 
 FORMAT = "provable-arrangement-walk/1"
 
@@ -172,6 +174,7 @@ def walk_arrangement(
     *,
     bias: float | None = None,
     rng: np.random.Generator | int | None = None,
+    accuracy: float = 1e-12,
     most_evaluations: int = 20_000_000,
 ) -> ArrangementWalk:
     """Recover the training data as `infinite_width` does, and tell how, how well, and what stays hidden.
@@ -186,6 +189,9 @@ def walk_arrangement(
         The known last coordinate of every input.
     rng : numpy.random.Generator or int, optional
         Source of randomness, or its seed; default: seed 0.
+    accuracy : float
+        The relative error wanted of every point; points with small coefficients, whose jumps do not have it, take further
+        evaluations.
     most_evaluations : int
         Neurons on one circle after which to give up.
 
@@ -215,22 +221,38 @@ def walk_arrangement(
     known = probe(asked, rng)
     model = Axes(np.empty((0, dimension)), np.empty(0), known.total / 2)
     residual, tolerance, circles = 0.0, known.tolerance, 0
+    neurons = values = np.empty((0, dimension))
+    worst: Float | None = None
     if known.scale > 0:
         while circles < _CIRCLES:
             circles += 1
-            model = _improved(asked, model, known, rng, most_evaluations)
-            residual, tolerance = closing_residual(model, known), _closing_tolerance(known, len(model.coefficients))
+            model = _improved(asked, model, known, worst, rng, most_evaluations)
+            neurons = neurons_on_hyperplanes(model, known.rounding, rng)
+            values = asked(neurons)
+            residual, worst = closing_test(model, known, neurons, values)
+            tolerance = _closing_tolerance(known, len(model.coefficients))
             if residual <= tolerance:
                 break
         else:
             raise InputError(
                 f"oracle: after {_CIRCLES} great circles the {len(model.coefficients)} points found miss its answers at "
-                f"random neurons by {residual:.1e}, {residual / known.scale:.1e} of the largest; "
+                f"other neurons by {residual:.1e}, {residual / known.scale:.1e} of the largest; "
                 "a map w ↦ Σ_j α_j 1[w·x_j > 0] x_j is accepted"
             )
 
     largest_first = np.argsort(-np.abs(model.coefficients), kind="stable")
     axes, coefficients = model.directions[largest_first], model.coefficients[largest_first]
+    amplification = _amplification(axes, bias)
+    errors = np.empty(0)
+    if len(axes):
+        axes, coefficients, errors = refined(
+            asked,
+            axes,
+            coefficients,
+            noise=jump_noise(asked, axes, coefficients, rng),
+            wanted=accuracy / 2 / amplification,
+            rng=rng,
+        )
     if bias is None:
         oriented = orient(axes, coefficients, known.total, tolerance=tolerance)
         factors = np.ones(len(oriented.coefficients))
@@ -240,11 +262,9 @@ def walk_arrangement(
     points = oriented.directions * factors[:, None]
     if bias is not None:
         points[:, -1] = bias
-    # With a bias coordinate the points are divided by the last entry of J. It is b/‖x‖ of J, with 1/√d of its error.
-    amplified = 1.0 if bias is None else 1.0 + np.abs(factors / bias) / np.sqrt(dimension)
     measure = Measure(points, oriented.coefficients / factors)
     final = _Final(measure, oriented.constant)
-    residual = closing_residual(final, known) if known.scale > 0 else 0.0
+    residual, _ = closing_test(final, known, neurons, values)
     if residual > 2 * tolerance:
         raise InputError(
             f"oracle: the oriented points miss its answers by {residual:.1e}; "
@@ -255,11 +275,11 @@ def walk_arrangement(
         constant=oriented.constant,
         orientation=oriented.how,
         fibre=_fibre(oriented, bias),
-        point_errors=2.0 * known.rounding * amplified / np.abs(oriented.coefficients),
+        point_errors=(errors * amplification)[oriented.sources],
         evaluations=asked.evaluations,
         calls=asked.calls,
         circles=circles,
-        neurons_tested=2 * NEURONS,
+        neurons_tested=2 * NEURONS + len(neurons),
         closing_residual=residual,
         closing_tolerance=tolerance,
         smallest_visible_jump=known.tolerance,
@@ -285,10 +305,15 @@ def _check(dimension: int, bias: float | None) -> None:
 
 
 def _improved(
-    oracle: QueriedOracle, model: Axes, known: OracleProbe, rng: np.random.Generator, most_evaluations: int
+    oracle: QueriedOracle,
+    model: Axes,
+    known: OracleProbe,
+    wrong: Float | None,
+    rng: np.random.Generator,
+    most_evaluations: int,
 ) -> Axes:
-    """Walk one more circle, on what the model leaves of the oracle."""
-    first = not len(model.coefficients)
+    """Walk a circle, from the second on through a neuron where the model is wrong, on what it leaves of the oracle."""
+    first = wrong is None
     tolerance = known.tolerance if first else _closing_tolerance(known, len(model.coefficients))
 
     def left(weights: Float) -> Float:
@@ -297,7 +322,7 @@ def _improved(
     query: Callable[[Float], Float] = oracle if first else left
     crossings: Crossings = walk_half_circle(
         query,
-        _plane(oracle.dimension, rng),
+        _plane(oracle.dimension, rng, wrong),
         rounding=known.rounding,
         tolerance=tolerance,
         most=most_evaluations,
@@ -307,15 +332,29 @@ def _improved(
     return mended(model, crossings, known.total, rounding=known.rounding, tolerance=tolerance)
 
 
+def _amplification(axes: Float, bias: float | None) -> Float:
+    """How much larger the relative errors of points are than those of directions.
+
+    With a bias coordinate a direction is divided by its last entry, which has 1/√d of its error and |b|/‖x‖ of its size.
+    """
+    if bias is None:
+        return np.ones(len(axes))
+    amplification: Float = 1.0 + 1.0 / np.sqrt(axes.shape[1]) / np.maximum(np.abs(axes[:, -1]), EPSILON)
+    return amplification
+
+
 def _closing_tolerance(known: OracleProbe, count: int) -> float:
     """A sum of n jumps, each with an error of about √2 of one value's rounding, half of them at a time; eight times that."""
     return 16.0 * known.rounding * float(np.sqrt(1 + count / 2))
 
 
-def _plane(dimension: int, rng: np.random.Generator) -> Float:
+def _plane(dimension: int, rng: np.random.Generator, start: Float | None = None) -> Float:
     if dimension == 1:
         return np.array([[1.0], [0.0]])
-    plane: Float = np.linalg.qr(rng.standard_normal((dimension, 2)))[0].T
+    spanning = rng.standard_normal((dimension, 2))
+    if start is not None:
+        spanning[:, 0] = start
+    plane: Float = np.linalg.qr(spanning)[0].T
     return plane
 
 

@@ -1,7 +1,8 @@
 """The closing test: does what the walk found reproduce the oracle at random neurons, and if not, what is missing?
 
 Two hyperplanes that a circle crosses within one window are taken for one, whose point is the sum of theirs. The map of the
-recovered points then differs from g on at least the cells between these hyperplanes. On another circle the difference shows
+recovered points then differs from g on at least the cells between these hyperplanes, which hold a random neuron with the
+probability angle/π, and the neurons on the wrong hyperplane itself. On another circle the difference shows
 the wrong jump with the opposite sign, and the missing ones.
 """
 
@@ -14,7 +15,14 @@ import numpy as np
 
 from provable.arithmetic import Float
 from provable.recovery.kernel_regime.arrangement_walk_circle import Crossings
-from provable.recovery.kernel_regime.arrangement_walk_oracle import OracleProbe, SimulatedNetwork
+from provable.recovery.kernel_regime.arrangement_walk_oracle import (
+    OracleProbe,
+    SimulatedNetwork,
+    random_directions,
+)
+
+_BESIDE = 1e-9
+_TOO_FAR = 1e-3  # points whose direction is not known that well are not worth a neuron
 
 
 @dataclass(eq=False)
@@ -89,8 +97,51 @@ def completed(directions: Float, coefficients: Float, total: Float) -> Axes:
     return Axes(directions, coefficients, (total - coefficients @ directions) / 2)
 
 
-def closing_residual(model: Callable[[Float], Float], known: OracleProbe) -> float:
-    """The largest distance between the oracle and a map at the neurons that the walk did not use.
+def neurons_on_hyperplanes(model: Axes, rounding: float, rng: np.random.Generator) -> Float:
+    """Choose neurons that lie beside as many hyperplanes of the model at once as fit, every hyperplane beside one neuron.
+
+    Random neurons hardly ever lie between two nearly parallel hyperplanes that were taken for one. The one that the model
+    has instead lies between them all along, so these neurons do.
+
+    Parameters
+    ----------
+    model : Axes
+        What was found.
+    rounding : float
+        The root mean square error of one value of the oracle.
+    rng : numpy.random.Generator
+        Source of randomness: which hyperplanes go together, and on which side of each the neuron lies.
+
+    Returns
+    -------
+    ndarray of shape (m, dimension)
+        About 4/3 of the number of points over the dimension. None in dimensions 1 and 2, where a hyperplane is a line, on
+        which the circle has been already.
+    """
+    count, dimension = model.directions.shape
+    if dimension <= 2 or not count:
+        return np.empty((0, dimension))
+    together = (3 * dimension) // 4
+    # Beside: outside of the error of the direction, which is a jump's error over its size.
+    distances = np.maximum(_BESIDE, 64.0 * rounding / np.abs(model.coefficients))
+    order = rng.permutation(np.flatnonzero(distances <= _TOO_FAR))
+    neurons = []
+    for group in np.array_split(order, -(-len(order) // together)) if len(order) else ():
+        unit = model.directions[group]
+        start = random_directions(1, dimension, rng)[0]
+        offsets = distances[group] * rng.choice([-1.0, 1.0], len(group))
+        orthonormal, triangle = np.linalg.qr(unit.T)
+        if np.diagonal(triangle).all():
+            neurons.append(start + orthonormal @ np.linalg.solve(triangle.T, offsets - unit @ start))
+        else:
+            neurons.append(start + np.linalg.lstsq(unit, offsets - unit @ start, rcond=None)[0])
+    return np.array(neurons).reshape(-1, dimension)
+
+
+def closing_test(
+    model: Callable[[Float], Float], known: OracleProbe, neurons: Float, values: Float
+) -> tuple[float, Float]:
+    """Find the neuron, of those that the walk did not use, where a map and the oracle differ most.
 
     Parameters
     ----------
@@ -98,15 +149,21 @@ def closing_residual(model: Callable[[Float], Float], known: OracleProbe) -> flo
         The map.
     known : OracleProbe
         Random neurons and their values.
+    neurons, values : ndarray of shape (m, dimension)
+        Further neurons and the values of the oracle there.
 
     Returns
     -------
-    float
-        The largest norm of a difference.
+    residual : float
+        The norm of the difference there.
+    neuron : ndarray of shape (dimension,)
+        The neuron.
     """
-    there = np.linalg.norm(model(known.neurons) - known.values, axis=1).max()
-    opposite = np.linalg.norm(model(-known.neurons) - known.opposite_values, axis=1).max()
-    return float(max(there, opposite))
+    tested = np.concatenate([known.neurons, -known.neurons, neurons])
+    wanted = np.concatenate([known.values, known.opposite_values, values])
+    distances = np.linalg.norm(model(tested) - wanted, axis=1)
+    worst = int(distances.argmax())
+    return float(distances[worst]), tested[worst]
 
 
 def mended(model: Axes, crossings: Crossings, total: Float, *, rounding: float, tolerance: float) -> Axes:

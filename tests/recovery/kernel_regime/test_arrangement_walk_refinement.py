@@ -1,0 +1,105 @@
+"""Points with small coefficients reach the wanted accuracy too, by averaging or by bisection, and estimates are honest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+
+from provable.measures import Measure
+from provable.recovery.kernel_regime.arrangement_walk import walk_arrangement
+from provable.recovery.kernel_regime.arrangement_walk_oracle import simulated_network
+from provable.recovery.kernel_regime.arrangement_walk_refinement import jump_noise, refined
+
+
+def with_small_coefficients(count, dimension, small, seed):
+    rng = np.random.default_rng(seed)
+    points = rng.standard_normal((count, dimension))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    coefficients = rng.choice([-1.0, 1.0], count) * rng.uniform(0.5, 2.0, count)
+    coefficients[: len(small)] *= small
+    return Measure(points, coefficients)
+
+
+@settings(max_examples=15)
+@given(
+    st.integers(2, 8),
+    st.lists(st.floats(1e-6, 1e-2), min_size=1, max_size=6),
+    st.integers(0, 2**32),
+)
+def test_the_accuracy_is_reached_whatever_the_coefficients(dimension, small, seed):
+    truth = with_small_coefficients(60, dimension, np.array(small), seed)
+    walk = walk_arrangement(simulated_network(truth), dimension)
+    found = walk.measure.matching(truth, fibre=("permutation",))
+    signs = np.sign(np.einsum("nd,md->nm", walk.measure.points, truth.points))
+    nearest = np.abs(walk.measure.points @ truth.points.T).argmax(axis=0)
+    aligned = walk.measure.points[nearest] * signs[nearest, np.arange(60)][:, None]
+    errors = np.linalg.norm(aligned - truth.points, axis=1)
+    assert found.permutation.size == 60 and len(set(nearest.tolist())) == 60
+    assert errors.max() <= 1e-12  # the accuracy that is asked for by default
+    assert (walk.point_errors <= 1e-12).all()
+
+
+@pytest.mark.parametrize("wanted", [1e-11, 1e-13])
+def test_averaging_and_bisection_improve_on_the_jump(wanted):
+    truth = with_small_coefficients(400, 16, np.full(5, 1e-4), 0)
+    oracle = simulated_network(truth)
+    rng = np.random.default_rng(0)
+    blurred = truth.points.copy()
+    noise = jump_noise(oracle, truth.points, truth.coefficients, rng)
+    errors = rng.standard_normal((5, 16)) * noise / 1e-4 / 4
+    blurred[:5] += errors - np.einsum("nd,nd->n", errors, blurred[:5])[:, None] * blurred[:5]
+    blurred /= np.linalg.norm(blurred, axis=1, keepdims=True)
+    directions, _, estimates = refined(
+        oracle, blurred, truth.coefficients, noise=noise, wanted=np.full(400, wanted), rng=rng
+    )
+    before = np.linalg.norm(blurred[:5] - truth.points[:5], axis=1)
+    after = np.linalg.norm(directions[:5] - truth.points[:5], axis=1)
+    assert before.min() > 3 * wanted
+    assert after.max() <= wanted and estimates[:5].max() <= wanted
+    assert np.array_equal(directions[5:], blurred[5:])
+
+
+def test_nothing_is_done_where_other_hyperplanes_may_lie_within_the_errors():
+    truth = with_small_coefficients(50, 5, np.array([1e-3]), 0)
+    exact = simulated_network(truth)
+    single = lambda w: exact(w).astype(np.float32).astype(np.float64)  # noqa: E731
+    walk = walk_arrangement(single, 5)
+    assert walk.measure.size == 50
+    assert walk.point_errors.max() > 1e-6  # 2^-24 of the sum over 1e-3 of a point: what single precision leaves
+    assert walk.evaluations < 50 * 40
+
+
+def test_nearly_parallel_small_points_are_refined_apart():
+    rng = np.random.default_rng(4)
+    truth = with_small_coefficients(40, 6, np.full(2, 1e-4), 3)
+    points = truth.points.copy()
+    points[1] = points[0] + 1e-4 * rng.standard_normal(6)
+    points[1] /= np.linalg.norm(points[1])
+    truth = Measure(points, truth.coefficients)
+    walk = walk_arrangement(simulated_network(truth), 6)
+    products = np.abs(walk.measure.points @ truth.points.T)
+    assert len(set(products.argmax(axis=0).tolist())) == 40
+
+
+@pytest.mark.parametrize("bias", [None, 1.0])
+def test_all_digits(bias):
+    pixels = load_digits().data / 16
+    points = pixels if bias is None else np.c_[pixels, np.full(len(pixels), bias)]
+    rng = np.random.default_rng(0)
+    truth = Measure(points, rng.standard_normal(len(points)))
+    walk = walk_arrangement(simulated_network(truth), points.shape[1], bias=bias)
+    norms = np.linalg.norm(points, axis=1)
+    wanted, strengths = (points, truth.coefficients)
+    if bias is None:
+        wanted, strengths = points / norms[:, None], truth.coefficients * norms
+    squares = (walk.measure.points**2).sum(axis=1)[:, None] - 2 * walk.measure.points @ wanted.T
+    nearest = squares.argmin(axis=0)
+    assert walk.measure.size == len(points) and len(set(nearest.tolist())) == len(points)
+    errors = np.linalg.norm(walk.measure.points[nearest] - wanted, axis=1) / np.linalg.norm(wanted, axis=1)
+    assert errors.max() <= 1e-12
+    assert (np.abs(walk.measure.coefficients[nearest] - strengths) <= 1e-12 * np.abs(strengths)).all()
+    assert not walk.orientation_is_open
+    assert walk.evaluations <= 6 * len(points)
