@@ -254,7 +254,7 @@ def _objective(
     outputs = np.asarray(forward(architecture, parameters, points))
     if isinstance(optimiser, Adam):
         jacobian = tangents(architecture, parameters, points).reshape(outputs.size, -1)
-        return _EveryCoordinate(parameters, labels, factor, outputs, jacobian)
+        return _EveryCoordinate(parameters, labels, factor, outputs, jacobian, parameters.vector())
     along = np.zeros_like(outputs)
     if optimiser.weight_decay:
         flat = parameters.vector()
@@ -304,12 +304,13 @@ class _EveryCoordinate:
     factor: float
     outputs: Float
     jacobian: Float
+    origin: Float
 
     def start(self) -> Float:
-        return np.array(self.parameters.vector(), dtype=np.float64)
+        return self.origin.copy()
 
     def evaluate(self, theta: Float, gradient: Float | None = None) -> tuple[float, Float]:
-        moved = self.jacobian @ (theta - self.parameters.vector())
+        moved = self.jacobian @ (theta - self.origin)
         outputs = self.outputs + moved.reshape(self.outputs.shape)
         loss, residual = _loss(self.parameters.architecture.loss, outputs, self.labels, self.factor)
         if gradient is not None:
@@ -317,7 +318,7 @@ class _EveryCoordinate:
         return loss, outputs
 
     def result(self, theta: Float) -> tuple[Parameters, Measure | None, float]:
-        change = Parameters.from_vector(self.parameters.architecture, theta - self.parameters.vector())
+        change = Parameters.from_vector(self.parameters.architecture, theta - self.origin)
         return change, None, math.nan
 
 

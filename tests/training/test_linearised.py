@@ -291,6 +291,23 @@ def test_metamorphic_relations_of_finite_networks():
     assert (mean.observation.reduction, found.observation.labels) == ("mean", None)
 
 
+@pytest.mark.parametrize("steps", [None, 3])
+def test_the_tolerance_decides_what_is_fitted(steps):
+    model = network()
+    theta = Parameters.random(model, rng=1)
+    inputs, labels = np.random.default_rng(1).standard_normal((4, 3)), np.ones(4)
+    full = train_linearised(model, theta, inputs, labels, steps=steps)
+    values = np.linalg.eigvalsh(full.kernel)
+    # a tolerance between the two smallest eigenvalues, relative to the largest, leaves one direction out
+    cut = train_linearised(
+        model, theta, inputs, labels, steps=steps, tolerance=float(np.sqrt(values[0] * values[1]) / values[-1])
+    )
+    assert (full.training.rank, cut.training.rank) == (4, 3)
+    assert np.linalg.norm(cut.training.unfitted) > 0 == np.linalg.norm(full.training.unfitted)
+    assert full.training.explanation == ""
+    assert "rank 3 of 4" in cut.training.explanation
+
+
 def test_finite_networks_refuse():
     model = network(loss="logistic")
     theta = Parameters.random(model, rng=0)
