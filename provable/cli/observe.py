@@ -44,7 +44,9 @@ def observe(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option("--steps", min=1, help="Number of steps; linearised training goes to its limit without."),
+        typer.Option(
+            "--steps", min=1, help="Number of steps; linearised training on the squared loss goes to its limit without."
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="Default: one over the tangent kernel's largest eigenvalue.")

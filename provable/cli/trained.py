@@ -156,7 +156,11 @@ def sentence(report: dict[str, Any]) -> str:
     str
         One or two sentences.
     """
-    how = "to its limit" if report["steps"] is None else f"for {report['steps']} steps"
+    how = (
+        "to its limit"
+        if report["steps"] is None
+        else f"for {report['steps']} step{'' if report['steps'] == 1 else 's'}"
+    )
     if report["learning_rate"] is not None:
         how += f" at the learning rate {report['learning_rate']:.4g}"
     if report["stopped"] == "loss":
@@ -168,12 +172,14 @@ def sentence(report: dict[str, Any]) -> str:
     if report["outside_span"] is None:
         text += "The change is an exact tangent embedding of the samples."
     else:
-        text += (
-            f"Of the change, {report['outside_span']:.2%} of the norm lies outside the span of the samples' tangents"
-        )
+        text += f"Of the change, {_share(report['outside_span'])} of the norm lies outside the span of the samples' tangents"
         beside = report["outside_span_with_initial"]
-        text += "." if beside is None else f", {beside:.2%} if the initial parameters are counted into it."
+        text += "." if beside is None else f", {_share(beside)} if the initial parameters are counted into it."
     return text + (f" Note that {report['remark']}." if report["remark"] else "")
+
+
+def _share(number: float) -> str:
+    return f"{number:.2%}" if number >= 1e-4 else f"{number:.0e}"
 
 
 def _option(name: str) -> str:
