@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from provable import arithmetic
 from provable.errors import ArithmeticUnsupported, InputError
@@ -63,7 +64,7 @@ def gram_memory(kernel: LayeredKernel, shape: tuple[int, int], dimension: int, t
     dimension : int
         Number of inputs d.
     threads : int, optional
-        Default the number of cores.
+        Default as many as BLAS has, which is the number of cores unless told otherwise.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def gram(
     memory_limit : int, optional
         Bytes that the evaluation may take; default what is available.
     threads : int, optional
-        Default the number of cores.
+        Default as many as BLAS has, which is the number of cores unless told otherwise.
 
     Returns
     -------
@@ -110,7 +111,8 @@ def gram(
     Raises
     ------
     InputError
-        If shapes do not fit, a number is not finite, or a limit or number of threads is not a positive integer.
+        If shapes do not fit, a number or a squared norm is not finite, or a limit or number of threads is not a positive
+        integer.
     ArithmeticUnsupported
         For other numbers than float64: call the kernel itself.
     UnsupportedError
@@ -156,7 +158,7 @@ def matrix_of(
     Raises
     ------
     InputError
-        If a limit or number of threads is not a positive integer.
+        If a squared norm is beyond float64, or a limit or number of threads is not a positive integer.
     UnsupportedError
         If the matrix would not fit into memory.
     """
@@ -167,7 +169,11 @@ def matrix_of(
     result = np.empty(shape)
     if 0 in shape:
         return result
-    left_points, right_points = directions(left) * 2 if symmetric else directions(left, right)
+    with np.errstate(over="ignore"):
+        left_points, right_points = directions(left) * 2 if symmetric else directions(left, right)
+    for name, points in (("X", left_points), ("Z", right_points)):
+        if not np.isfinite(points.squares).all():
+            raise InputError(f"{name}: found a point whose squared norm is beyond float64; smaller points are accepted")
     evaluate, arrays = _evaluation(recursion, left_points, right_points)
 
     def fill(block: tuple[slice, slice], workspace: Numbers) -> None:
@@ -204,8 +210,9 @@ def _points(values: Any, what: str) -> Numbers:
 
 def _workers(threads: int | None) -> int:
     if threads is None:
-        affinity = getattr(os, "sched_getaffinity", None)
-        return len(affinity(0)) if affinity else os.cpu_count() or 1
+        # as many as BLAS would take, which minds environment variables and limits of the caller
+        found = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+        return max(found, default=os.cpu_count() or 1)
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise InputError(f"threads: found {threads!r:.60}; a positive integer is accepted")
     return threads
@@ -254,8 +261,6 @@ def _run(
     workers: int,
 ) -> None:
     """Fill all blocks; each worker has its own arrays, and BLAS one thread, which gives the same bits for any number."""
-    from threadpoolctl import threadpool_limits
-
     waiting: queue.SimpleQueue[tuple[slice, slice]] = queue.SimpleQueue()
     for block in blocks:
         waiting.put(block)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from provable.architectures import LeakyReLU
 from provable.arithmetic import EPSILON, Arithmetic
@@ -147,7 +147,7 @@ def test_kernels_take_blocks_by_themselves():
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("activation", ["relu", "erf"])
+@pytest.mark.parametrize("activation", ["relu", "erf", "gelu"])
 @pytest.mark.parametrize("shape", [(30, 30), (900, 900), (1500, 20)])
 def test_predicted_memory_is_an_upper_bound_that_is_met(threads, activation, shape):
     rng = np.random.default_rng(0)
@@ -165,6 +165,15 @@ def test_predicted_memory_is_an_upper_bound_that_is_met(threads, activation, sha
     assert peak <= predicted
     # arrays of all workers are reserved, also if there are blocks for one only
     assert shape != (900, 900) or peak > predicted / 2
+
+
+def test_as_many_threads_as_blas_has():
+    if not any(library["user_api"] == "blas" for library in threadpool_info()):
+        pytest.skip("this BLAS does not tell its threads")
+    kernel = ntk(1, "relu")
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            assert gram_memory(kernel, (9, 9), 2) == gram_memory(kernel, (9, 9), 2, threads)
 
 
 def test_too_large_a_matrix_is_refused_before_it_is_allocated():
@@ -210,6 +219,8 @@ def test_no_points_and_wrong_arguments():
         gram(kernel, np.ones((1, 3)), np.ones((1, 2)))
     with pytest.raises(InputError, match="not finite"):
         gram(kernel, np.full((1, 2), np.nan))
+    with pytest.raises(InputError, match=r"^Z: found a point whose squared norm is beyond float64"):
+        gram(kernel, np.ones((1, 2)), np.full((1, 2), 1e200))
     with pytest.raises(ArithmeticUnsupported, match=r"X has ball numbers"):
         gram(kernel, BALLS.convert(np.ones((1, 1))))
     for wrong in (0, -1, True, 1.5):
