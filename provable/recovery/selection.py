@@ -18,6 +18,7 @@ from provable.recovery.certification import certified
 from provable.recovery.interpolation import with_norms
 from provable.recovery.method import Method
 from provable.recovery.parameter_matching import alternating_projections, loo2024
+from provable.recovery.parameter_matching import method as parameter_matching
 from provable.recovery.result import STATUSES, Recovery
 
 METHODS: tuple[Method, ...] = (
@@ -30,6 +31,7 @@ METHODS: tuple[Method, ...] = (
     output_gradient.METHOD,
     hybrid.METHOD,
     wang2023.METHOD,
+    parameter_matching.METHOD,
     loo2024.METHOD,
 )
 """All algorithms, the best informed first: `recover` tries those that support an observation in this order."""

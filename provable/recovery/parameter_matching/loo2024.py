@@ -59,7 +59,7 @@ class Settings:
         Weight of the squared distances from the bounds, of which the mean over entries is taken, times M.
     bounds : tuple of float, optional
         Smallest and largest value of an entry of an image; without them there is no prior.
-    features : {"initial", "final", "both"}
+    features : {"initial", "final", "both", "middle"}
         Where tangents are taken; see `ReconstructionLoss.of`.
 
     Raises

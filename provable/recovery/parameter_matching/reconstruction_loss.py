@@ -9,15 +9,15 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from provable.errors import InputError, UnsupportedError
-from provable.networks import Parameters
+from provable.errors import InputError
 from provable.observations import Observation
 from provable.recovery.parameter_matching.dense_relu import DenseReLU
+from provable.recovery.parameter_matching.features import moved_parameters
 
 Float = NDArray[np.float64]
 
-FEATURES = ("initial", "final", "both")
-"""At which parameters tangents are taken: θ of the observation, θ + Δθ, or either with coefficients of its own."""
+FEATURES = ("initial", "final", "both", "middle")
+"""At which parameters tangents are taken: θ of the observation, θ + Δθ, both with coefficients of their own, or θ + Δθ/2."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class ReconstructionLoss:
         ----------
         observation : Observation
             Of kind ``parameter-change``, of a dense ReLU network.
-        features : {"initial", "final", "both"}, optional
+        features : {"initial", "final", "both", "middle"}, optional
             Where tangents are taken. For a linearised network, θ of the observation; in standard dynamics the published
             attack takes the end of the training, θ + Δθ, or both.
 
@@ -57,13 +57,13 @@ class ReconstructionLoss:
         InputError
             If the features have another name.
         UnsupportedError
-            If the network is no dense ReLU chain, or the end of the training is wanted and not all of Δθ was observed.
+            If the network is no dense ReLU chain, or other features than the initial ones are wanted and not all of Δθ was
+            observed.
         """
         if features not in FEATURES:
             raise InputError(f"features: found {features!r:.60}; {', '.join(FEATURES)} are accepted")
-        points = [observation.parameters] if features != "final" else []
-        if features != "initial":
-            points.append(final_parameters(observation))
+        shares = {"initial": (0.0,), "final": (1.0,), "both": (0.0, 1.0), "middle": (0.5,)}[features]
+        points = [moved_parameters(observation, share) if share else observation.parameters for share in shares]
         networks = tuple(DenseReLU.of(observation.architecture, parameters) for parameters in points)
         return cls(networks, observation.vector)
 
@@ -81,6 +81,27 @@ class ReconstructionLoss:
     def scale(self) -> float:
         """‖Δθ‖², to which losses are relative."""
         return math.fsum(float(np.vdot(piece, piece)) for piece in self.target.values())
+
+    def in_coordinates(self, basis: Float) -> ReconstructionLoss:
+        """Restrict candidates to a subspace.
+
+        Parameters
+        ----------
+        basis : array of shape (r, d)
+            Orthonormal rows B.
+
+        Returns
+        -------
+        ReconstructionLoss
+            The loss as a function of coordinates c of candidates x = Bᵀc, up to a constant: what Δθ has outside.
+        """
+        key = self.networks[0].keys[0][0]
+        networks = tuple(
+            dataclasses.replace(network, weights=(network.weights[0] @ basis.T, *network.weights[1:]))
+            for network in self.networks
+        )
+        target = {name: piece @ basis.T if name == key else piece for name, piece in self.target.items()}
+        return ReconstructionLoss(networks, target)
 
     def value(self, points: Float, coefficients: Float, sharpness: float | None = None) -> float:
         """Evaluate the loss.
@@ -142,38 +163,6 @@ class ReconstructionLoss:
         return value, 2 * by_points, 2 * by_coefficients
 
 
-def final_parameters(observation: Observation) -> Parameters:
-    """Give the parameters at the end of the training, θ + Δθ.
-
-    Parameters
-    ----------
-    observation : Observation
-        Of kind ``parameter-change``.
-
-    Returns
-    -------
-    Parameters
-        The sum.
-
-    Raises
-    ------
-    UnsupportedError
-        If a piece of Δθ was not observed.
-    """
-    missing = [key for key in observation.architecture.parameter_shapes if key not in observation.vector]
-    if missing:
-        raise UnsupportedError(
-            f"the change of {missing[0]} was not observed, so the parameters at the end of the training are not known"
-        )
-    return Parameters(
-        observation.architecture,
-        {
-            key: observation.parameters[key] + observation.vector[key]
-            for key in observation.architecture.parameter_shapes
-        },
-    )
-
-
 def loss_at(
     observation: Observation,
     points: ArrayLike,
@@ -192,7 +181,7 @@ def loss_at(
         The points.
     coefficients : array of shape (n,) or (n, C)
         Their coefficients.
-    features : {"initial", "final"}, optional
+    features : {"initial", "final", "middle"}, optional
         Where tangents are taken.
     sharpness : float, optional
         β of the softplus that an attack minimises with; ReLU by default.
