@@ -7,8 +7,8 @@ weight decay w, θ_{t+1} = θ_t - η(∇L(θ_t) + wθ_t). For every loss and eve
 
 with r_t the negative derivatives of the losses at the outputs. So the change leaves the span of the tangents by exactly
 one known direction, unless θ_0 lies in the span itself. An attacker who knows θ_0 counts it into the span, or subtracts
-the multiple if ηw and t are known: weight decay is no defence. The decay does not come back when it is toward θ_0
-instead of zero: then the change stays in the span.
+the multiple, which the first layer tells (loo2024.weight_decay_is_readable): weight decay is no defence. Decay toward
+θ_0 instead of zero leaves the change in the span.
 
 Notes
 -----

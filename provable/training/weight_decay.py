@@ -7,9 +7,8 @@ Gradient descent with weight decay toward zero, momentum or not, leaves in the f
 .. math:: W_t - W_0 = A X + (\beta_t - 1) W_0,
 
 X the extended samples (x_i, 1) as rows and β_t the same number in all layers: of the linearised network and of the
-network itself, at any width, because every gradient of that layer is a matrix times X (theorems
-loo2024.weight_decay_adds_the_start and loo2024.standard_dynamics). Let W_0 have independent columns, d of them, and let
-the samples span r < d dimensions. Then
+network itself, at any width, because every gradient of that layer is a matrix times X (loo2024.weight_decay_is_readable).
+Let W_0 have independent columns, d of them, and let the samples span r < d dimensions. Then
 
 .. math:: M = W_0^+ (W_t - W_0) = (W_0^+ A) X + (\beta_t - 1) I
 
