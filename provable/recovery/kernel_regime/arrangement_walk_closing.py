@@ -98,10 +98,10 @@ def completed(directions: Float, coefficients: Float, total: Float) -> Axes:
 
 
 def neurons_on_hyperplanes(model: Axes, rounding: float, rng: np.random.Generator) -> Float:
-    """Choose neurons that lie beside as many hyperplanes of the model at once as fit, every hyperplane beside one neuron.
+    """Choose neurons that lie beside as many hyperplanes of the model at once as fit, on both sides of every hyperplane.
 
-    Random neurons hardly ever lie between two nearly parallel hyperplanes that were taken for one. The one that the model
-    has instead lies between them all along, so these neurons do.
+    Random neurons hardly ever tell two nearly parallel hyperplanes from the one that they were taken for. Where g is seen on
+    both sides of that one it does not jump, unless it is a true one.
 
     Parameters
     ----------
@@ -110,12 +110,12 @@ def neurons_on_hyperplanes(model: Axes, rounding: float, rng: np.random.Generato
     rounding : float
         The root mean square error of one value of the oracle.
     rng : numpy.random.Generator
-        Source of randomness: which hyperplanes go together, and on which side of each the neuron lies.
+        Source of randomness: which hyperplanes go together, and where on them the neurons lie.
 
     Returns
     -------
     ndarray of shape (m, dimension)
-        About 4/3 of the number of points over the dimension. None in dimensions 1 and 2, where a hyperplane is a line, on
+        About 8/3 of the number of points over the dimension. None in dimensions 1 and 2, where a hyperplane is a line, on
         which the circle has been already.
     """
     count, dimension = model.directions.shape
@@ -131,10 +131,12 @@ def neurons_on_hyperplanes(model: Axes, rounding: float, rng: np.random.Generato
         start = random_directions(1, dimension, rng)[0]
         offsets = distances[group] * rng.choice([-1.0, 1.0], len(group))
         orthonormal, triangle = np.linalg.qr(unit.T)
+        wanted = np.stack([offsets, -offsets], axis=1) - (unit @ start)[:, None]
         if np.diagonal(triangle).all():
-            neurons.append(start + orthonormal @ np.linalg.solve(triangle.T, offsets - unit @ start))
+            steps = orthonormal @ np.linalg.solve(triangle.T, wanted)
         else:
-            neurons.append(start + np.linalg.lstsq(unit, offsets - unit @ start, rcond=None)[0])
+            steps = np.linalg.lstsq(unit, wanted, rcond=None)[0]
+        neurons.append(start + steps.T)
     return np.array(neurons).reshape(-1, dimension)
 
 

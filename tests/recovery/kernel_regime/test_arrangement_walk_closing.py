@@ -72,20 +72,22 @@ def test_merged_crossings_are_noticed_and_mended(extra, dimension, pairs, seed):
 
 
 @settings(max_examples=20)
-@given(st.integers(3, 8), st.floats(1e-7, 1e-1), st.integers(0, 2**32))
-def test_nearly_parallel_merged_hyperplanes_are_noticed_by_a_neuron_between_them(dimension, angle, seed):
+@given(st.integers(3, 8), st.floats(1e-7, 1e-1), st.sampled_from([1.5, -1.5, -0.3]), st.integers(0, 2**32))
+def test_nearly_parallel_merged_hyperplanes_are_noticed_beside_the_one_they_were_taken_for(
+    dimension, angle, strength, seed
+):
     rng = np.random.default_rng(seed)
     first, across = np.linalg.qr(rng.standard_normal((dimension, 2)))[0].T
     second = np.cos(angle) * first + np.sin(angle) * across
     others = rng.standard_normal((4, dimension))
-    truth = Measure(np.concatenate([[first, second], others]), np.array([1.0, 1.5, 1.0, -1.0, 2.0, 0.5]))
+    truth = Measure(np.concatenate([[first, second], others]), np.array([1.0, strength, 1.0, -1.0, 2.0, 0.5]))
     oracle = QueriedOracle(simulated_network(truth), dimension)
     known = probe(oracle, rng)
-    merged = first + 1.5 * second
+    merged = first + strength * second
     norms = np.linalg.norm(others, axis=1)
     wrong = completed(
-        np.concatenate([[merged / np.linalg.norm(merged)], others / norms[:, None]]),
-        np.concatenate([[np.linalg.norm(merged)], truth.coefficients[2:] * norms]),
+        np.concatenate([[np.sign(1.0 + strength) * merged / np.linalg.norm(merged)], others / norms[:, None]]),
+        np.concatenate([[np.sign(1.0 + strength) * np.linalg.norm(merged)], truth.coefficients[2:] * norms]),
         known.total,
     )
     neurons = neurons_on_hyperplanes(wrong, known.rounding, rng)
@@ -97,9 +99,11 @@ def test_every_hyperplane_lies_beside_a_neuron():
     units = rng.standard_normal((100, 9))
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     neurons = neurons_on_hyperplanes(Axes(units, np.ones(100), np.zeros(9)), 1e-15, rng)
-    assert len(neurons) == 17  # ceil(100 / 6)
+    assert len(neurons) == 34  # 2 ceil(100 / 6)
     distances = np.abs(units @ neurons.T) / np.linalg.norm(neurons, axis=1)
     assert (distances.min(axis=1) < 1e-8).all()
+    beside = (units @ neurons.T)[distances < 1e-8].reshape(100, 2)
+    assert (beside.min(axis=1) < 0).all() and (beside.max(axis=1) > 0).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
