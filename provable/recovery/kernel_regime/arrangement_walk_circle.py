@@ -60,13 +60,12 @@ class Crossings:
 
 @dataclass
 class _Intervals:
-    """Intervals with a jump: ends, end values, and whether everything in it is known to lie right of the prediction."""
+    """Intervals with a jump: their ends and the values there."""
 
     low: Float
     high: Float
     before: Float
     after: Float
-    left_is_clear: np.ndarray
 
     def __len__(self) -> int:
         return len(self.low)
@@ -131,7 +130,7 @@ def walk_half_circle(
 
     grid = np.linspace(0.0, np.pi, _INTERVALS + 1)
     values = at(grid)
-    first = _Intervals(grid[:-1], grid[1:], values[:-1], values[1:], np.zeros(_INTERVALS, dtype=np.bool_))
+    first = _Intervals(grid[:-1], grid[1:], values[:-1], values[1:])
     stack = [_with_a_jump(first, tolerance)]
     together = max(_INTERVALS, _STACK_BYTES // (16 * dimension))
     angles, jumps, windows = [np.empty(0)], [np.empty((0, dimension))], [np.empty(0)]
@@ -167,10 +166,11 @@ def walk_half_circle(
         low, high, jump = low[keep], high[keep], jump[keep]
         predicted, window = predicted[keep], window[keep]
 
-        inside = (low < predicted - window) & (predicted + window < high)
-        second = intervals.left_is_clear
-        first_test = inside & ~second
-        cut = np.where(second, low + 2 * window, np.where(first_test, predicted - window, (low + high) / 2))
+        # The left end may lie just left of the prediction already: always after the first test, else by coincidence.
+        second = (np.abs(low - predicted) <= 2 * window) & (low < predicted) & (predicted + window < high)
+        right_is_clear = (predicted + window < high) | (np.abs(high - predicted) <= 2 * window)
+        first_test = ~second & (low < predicted - window) & (predicted - window < high) & right_is_clear
+        cut = np.where(second, predicted + window, np.where(first_test, predicted - window, (low + high) / 2))
         cut = np.where((low < cut) & (cut < high), cut, (low + high) / 2)
         middle = at(cut)
         from_before = np.linalg.norm(middle - intervals.before, axis=1) > tolerance
@@ -182,9 +182,8 @@ def walk_half_circle(
             jumps.append(jump[accepted])
             windows.append((cut[accepted] - low[accepted]) / 2)
         left, right = from_before & ~accepted, to_after & ~accepted
-        no = np.zeros(len(cut), dtype=np.bool_)
-        stack.append(_Intervals(low, cut, intervals.before, middle, no).part(left))
-        stack.append(_Intervals(cut, high, middle, intervals.after, first_test & ~from_before).part(right))
+        stack.append(_Intervals(low, cut, intervals.before, middle).part(left))
+        stack.append(_Intervals(cut, high, middle, intervals.after).part(right))
 
     order = np.argsort(np.concatenate(angles))
     return Crossings(
