@@ -68,13 +68,18 @@ class PiecewiseLinear:
         Dual
             (λ² + μ²)√(pq)·u' and λ² + μ²(1 - 2θ/π).
         """
-        near, far, sign = _folded(covariance.below_one, covariance.above_minus_one)
+        # a ball with an open sign of u keeps u: all formulas for |z| hold for angles up to π
+        negative = np.asarray(covariance.above_minus_one < covariance.below_one, dtype=np.bool_)
+        folded = covariance.folded(negative)
+        near, far = folded.below_one, folded.above_minus_one
+        sign = arithmetic.full(near.shape, 1, near)
+        sign[negative] = -sign[negative]
         odd, even = self._squares(near)
         total = odd + even
         angle = _angle(near, far)
-        folded = nonnegative(near - 2 * _sine_excess(angle) / pi(near))
-        below = (odd * covariance.below_one + even * folded) / total
-        above = (odd * covariance.above_minus_one + even * (2 - folded)) / total
+        distance = nonnegative(near - 2 * _sine_excess(angle) / pi(near))
+        below = (odd * covariance.below_one + even * distance) / total
+        above = (odd * covariance.above_minus_one + even * (2 - distance)) / total
         slopes = odd + even * sign * (1 - 2 * angle / pi(near))
         left, right = total * covariance.left, total * covariance.right
         below = covariance.with_diagonal(below, arithmetic.full(left.shape, 0, left))
@@ -137,17 +142,6 @@ def _positive(p: Float) -> Float:
 def _inverse_root(gap: Float) -> Float:
     root = np.sqrt(gap)
     return np.divide(1.0, root, out=np.zeros_like(root), where=root > 0)
-
-
-def _folded(below: Array, above: Array) -> tuple[Array, Array, Array]:
-    """1 - |u|, 1 + |u| and the sign of u.
-
-    A ball whose sign is open keeps u itself and the sign +1: all formulas for |z| hold for angles up to π.
-    """
-    negative = np.asarray(above < below, dtype=np.bool_)
-    near, far, sign = below.copy(), above.copy(), arithmetic.full(below.shape, 1, below)
-    near[negative], far[negative], sign[negative] = above[negative], below[negative], -sign[negative]
-    return near, far, sign
 
 
 def _angle(below: Array, above: Array) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 
 from provable import arithmetic
 from provable.arithmetic import Array, Float
-from provable.kernels.covariances import Covariance, each, of_values
+from provable.kernels.covariances import Covariance, each, of_distances, of_values
 from provable.kernels.dual_activations import Dual, FirstPartials, SecondPartials, pi
 
 
@@ -47,9 +47,30 @@ class ErrorFunction:
         """
         root = np.asarray(arithmetic.sqrt(_of_pairs(covariance, 2)))
         left, right = (self._variance(variances) for variances in (covariance.left, covariance.right))
-        value = 2 * _arctangent(2 * covariance.value / root) / pi(root)
-        activated = of_values(value, left, right, covariance.same)
-        return Dual(activated, 4 / (pi(root) * root))
+        slopes = 4 / (pi(root) * root)
+        if arithmetic.kind(root) == "ball":
+            value = 2 * _arctangent(2 * covariance.value / root) / pi(root)
+            return Dual(of_values(value, left, right, covariance.same), slopes)
+        # erf is odd: what is true near u = 1 is true near u = -1
+        negative = covariance.above_minus_one < covariance.below_one
+        near = self._near_one(covariance.folded(negative), left, right)
+        below, above = np.where(negative, 2 - near, near), np.where(negative, near, 2 - near)
+        return Dual(of_distances(below, above, left, right, covariance.same), slopes)
+
+    def _near_one(self, covariance: Covariance, left: Float, right: Float) -> Float:
+        """1 - u of the next layer for u ≥ 0, from [V(p) + V(q)]/2 - K = ½E(σ(a) - σ(b))² as a sum of differences."""
+        gaps, between = _Arctangents.of(covariance, 2).differences()
+        roots, other_roots = np.sqrt(left)[:, None], np.sqrt(right)[None, :]
+        norm = roots * other_roots
+        safe = norm + (norm == 0)
+        radial = 2 / np.pi * between / (roots + other_roots + (norm == 0))
+        by_distance = ((gaps[0] + gaps[1]) / np.pi - radial * radial / 2) / safe
+        # where the lengths differ, their difference is no small part of the distance
+        root = np.sqrt(_of_pairs(covariance, 2))
+        plain = 1 - 2 / np.pi * np.arctan2(2 * covariance.value, root) / safe
+        comparable = (roots <= 2 * other_roots) & (other_roots <= 2 * roots)
+        near: Float = np.where(comparable, by_distance, plain)
+        return near
 
     def _variance(self, p: Array) -> Array:
         return np.asarray(2 * _arctangent(2 * p / np.asarray(arithmetic.sqrt(1 + 4 * p))) / pi(p))
@@ -135,8 +156,32 @@ class GaussianGate:
         gate = _quarter(root) + _arctangent(value / root) / twice_pi
         spread = covariance.gap + value * value * (1 / p + 1 / q)
         left, right = (self._variance(variances) for variances in (covariance.left, covariance.right))
-        activated = of_values(value * gate + spread / (twice_pi * root), left, right, covariance.same)
-        return Dual(activated, gate + value * (1 / p + 1 / q + 1 / excess) / (twice_pi * root))
+        slopes = gate + value * (1 / p + 1 / q + 1 / excess) / (twice_pi * root)
+        if arithmetic.kind(root) == "ball":
+            activated = of_values(value * gate + spread / (twice_pi * root), left, right, covariance.same)
+        else:
+            below = self._below_one(covariance, gate)
+            activated = of_distances(below, 2 - below, left, right, covariance.same)
+        return Dual(activated, slopes)
+
+    def _below_one(self, covariance: Covariance, gate: Float) -> Float:
+        """1 - u of the next layer, from the half mean square distance between σ(a)/√p and σ(b)/√q.
+
+        With f_p = E σ(a)²/p = F_p + g_p that is (f_p + f_q)/2 - K/√(pq). For large p and q, where rounding would matter, g is
+        small beside the terms with F, which are differences.
+        """
+        p, q = covariance.left[:, None], covariance.right[None, :]
+        gaps, between = _Arctangents.of(covariance, 1).differences()
+        ours, theirs, root = np.sqrt(1 + 2 * p), np.sqrt(1 + 2 * q), np.sqrt(_of_pairs(covariance, 1))
+        own, other = 2 * p / ((1 + p) * ours), 2 * q / ((1 + q) * theirs)
+        angles = covariance.below_one * covariance.above_minus_one
+        u = covariance.correlation
+        mixed = covariance.scale * (angles + u * u * (1 / (1 + p) + 1 / (1 + q))) / root
+        half = ((gaps[0] + gaps[1]) + (own + other) - 2 * mixed) / (4 * np.pi) + covariance.below_one * gate
+        lengths = [0.25 + (np.arctan(v / w) + g) / (2 * np.pi) for v, w, g in ((p, ours, own), (q, theirs, other))]
+        radial = (between + own - other) / (2 * np.pi) / (np.sqrt(lengths[0]) + np.sqrt(lengths[1]))
+        below: Float = (half - radial * radial / 2) / np.sqrt(lengths[0] * lengths[1])
+        return below
 
     def _variance(self, p: Array) -> Array:
         root = np.asarray(arithmetic.sqrt(1 + 2 * p))
@@ -195,6 +240,46 @@ class GaussianGate:
             slopes_pp=S
             * (first * of_variance / P + Q * third * (0.25 + 1 / P) / P + Q * Q * (0.75 * c * fifth + 3.75 * seventh)),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Arctangents:
+    """The angles A_p = arctan(x) of the variances and A = arctan(y) of the pairs, with y = fS/√D and D of `_excess`.
+
+    On the diagonal x = fp/√(1 + 2fp), so that A_p - A vanishes where two points meet.
+    """
+
+    p: Float
+    q: Float
+    value: Float
+    gap: Float
+    root: Float
+
+    @classmethod
+    def of(cls, covariance: Covariance, factor: int) -> _Arctangents:
+        p, q = factor * covariance.left[:, None], factor * covariance.right[None, :]
+        gap = factor * factor * covariance.gap
+        return cls(p, q, factor * covariance.value, gap, np.sqrt(1 + (p + q) + gap))
+
+    def differences(self) -> tuple[tuple[Float, Float], Float]:
+        """(A_p - A, A_q - A) and A_p - A_q.
+
+        x² - y² = (1 + p)[p(p - q) + (1 + p)(pq - S²)]/(D(1 + 2p)) and x_p² - x_q² = (p - q)(p + q + 2pq)/((1 + 2p)(1 + 2q)),
+        with the factor f in p, q and S.
+        """
+        p, q = self.p, self.q
+        x, z, y = p / np.sqrt(1 + 2 * p), q / np.sqrt(1 + 2 * q), self.value / self.root
+        squares = (p - q) * (p + q + 2 * p * q) / ((1 + 2 * p) * (1 + 2 * q))
+        between = np.arctan2(squares, (x + z + (x + z == 0)) * (1 + x * z))
+        return (self._gap(p, q, x, y), self._gap(q, p, z, y)), between
+
+    def _gap(self, p: Float, q: Float, x: Float, y: Float) -> Float:
+        squares = (1 + p) * (p * (p - q) + (1 + p) * self.gap) / (self.root * self.root * (1 + 2 * p))
+        total = x + y
+        acute = y > 0
+        difference = np.where(acute, squares / np.where(acute, total, 1.0), x - y)
+        angle: Float = np.arctan2(difference, 1 + x * y)
+        return angle
 
 
 def _of_pairs(covariance: Covariance, factor: int) -> Any:

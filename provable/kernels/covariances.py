@@ -110,6 +110,23 @@ class Covariance:
         result[rows, columns] = left[rows]
         return result
 
+    def folded(self, negative: NDArray[np.bool_]) -> Covariance:
+        """Change the sign of some correlations.
+
+        Parameters
+        ----------
+        negative : ndarray of bool, shape (n, m)
+            Of which pairs.
+
+        Returns
+        -------
+        Covariance
+            With 1 - u and 1 + u exchanged for them.
+        """
+        below, above = self.below_one.copy(), self.above_minus_one.copy()
+        below[negative], above[negative] = self.above_minus_one[negative], self.below_one[negative]
+        return Covariance(self.left, self.right, below, above, self.same)
+
     def affine(self, factor: Any, offset: Any) -> Covariance:
         """The covariances factor · S + offset of the next layer's pre-activations.
 
@@ -207,6 +224,34 @@ def of_values(value: Array, left: Array, right: Array, same: NDArray[np.bool_]) 
     below = plain.with_diagonal(plain.below_one, arithmetic.full(left.shape, 0, left))
     above = plain.with_diagonal(plain.above_minus_one, arithmetic.full(left.shape, 2, left))
     return Covariance(left, right, below, above, same)
+
+
+def of_distances(
+    below_one: Array, above_minus_one: Array, left: Array, right: Array, same: NDArray[np.bool_]
+) -> Covariance:
+    """Covariances given by 1 - u and 1 + u, in float64.
+
+    Parameters
+    ----------
+    below_one, above_minus_one : ndarray of shape (n, m)
+        1 - u and 1 + u up to rounding; they may be anything for a pair with a zero variance, whose correlation is 0.
+    left : ndarray of shape (n,)
+        Variances at the left points.
+    right : ndarray of shape (m,)
+        Variances at the right points.
+    same : ndarray of bool, shape (n, m)
+        Which pairs are twice the same point.
+
+    Returns
+    -------
+    Covariance
+        With both numbers between 0 and 2, and exact where both points are the same.
+    """
+    present = (left[:, None] > 0) & (right[None, :] > 0)
+    below, above = (or_one(np.clip(numbers, 0.0, 2.0), present) for numbers in (below_one, above_minus_one))
+    plain = Covariance(left, right, below, above, same)
+    below = plain.with_diagonal(below, np.zeros(left.shape))
+    return Covariance(left, right, below, plain.with_diagonal(above, np.full(left.shape, 2.0)), same)
 
 
 def nonnegative(numbers: Array) -> Array:
