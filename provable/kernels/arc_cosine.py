@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import flint
 import numpy as np
-import scipy.special
 
 from provable import arithmetic
 from provable.arithmetic import Array, Float
@@ -35,8 +34,9 @@ class PiecewiseLinear:
     with b = 1 - u, and E[sign(a) sign(b)] = 1 - 2θ/π. For λ = μ = ½ these are the arc-cosine kernels ½√(pq)κ₁ and ½κ₀ [1]_.
 
     1 - u of the next layer is the mean of 1 - u and of its counterpart for |z|, weighted by λ² and μ². The latter is
-    (1 - |u|) - (2/π)(sin φ - φ cos φ) with φ = arccos|u| from both small numbers, φ = 2 arctan(√((1 - |u|)/(1 + |u|))). Its
-    second term is small, so the angle of the next layer is accurate to a rounding error, however close two points are.
+    (1 - |u|) - (2/π)(sin φ - φ cos φ) with φ = arccos|u| from both small numbers, φ = 2 arctan(√((1 - |u|)/(1 + |u|))). As
+    it is of the order φ² and its terms are wrong by a rounding error of φ, the angle of the next layer is accurate to a
+    rounding error, however close two points are.
 
     References
     ----------
@@ -77,7 +77,7 @@ class PiecewiseLinear:
         odd, even = self._squares(near)
         total = odd + even
         angle = _angle(near, far)
-        distance = nonnegative(near - 2 * _sine_excess(angle) / pi(near))
+        distance = nonnegative(near - 2 * _sine_excess(angle, near, far) / pi(near))
         below = (odd * covariance.below_one + even * distance) / total
         above = (odd * covariance.above_minus_one + even * (2 - distance)) / total
         slopes = odd + even * sign * (1 - 2 * angle / pi(near))
@@ -153,9 +153,10 @@ def _angle(below: Array, above: Array) -> Array:
     return each(lambda s, c: 2 * flint.arb.atan2(s, c), sine, cosine)
 
 
-def _sine_excess(angle: Array) -> Array:
-    """sin θ - θ cos θ = θ² j₁(θ) = θ³/3 · ₀F₁(; 5/2; -θ²/4), with relative accuracy down to θ = 0."""
+def _sine_excess(angle: Array, near: Array, far: Array) -> Array:
+    """sin θ - θ cos θ, with near = 1 - cos θ and far = 1 + cos θ."""
     if arithmetic.kind(angle) == "float64":
-        excess: Array = angle * angle * scipy.special.spherical_jn(1, angle)
+        excess: Array = angle * near - (angle - np.sqrt(near * far))
         return excess
+    # θ³/3 · ₀F₁(; 5/2; -θ²/4): differences of balls would widen by 1/θ in every layer
     return each(lambda t: t * t * t / 3 * (-t * t / 4).hypgeom_0f1(flint.arb(5) / 2), angle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,15 @@ from provable import arithmetic
 from provable.arithmetic import Array, Float
 from provable.errors import InputError
 from provable.kernels import covariances
+from provable.kernels.covariances import Covariance
+from provable.kernels.gram_angles import block_of_angles, directions
 from provable.kernels.layer_recursion import Recursion
 
-BLOCK = 2**17
-"""Pairs of points whose derivatives are held at one time."""
+BLOCK = 2**15
+"""Pairs of points whose derivatives are held at one time: some arrays of that many numbers stay in the cache."""
+
+MANY_PAIRS = 2**12
+"""Pairs of points from which on their angles come from products of matrices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +98,8 @@ def gradient(recursion: Recursion, points: Float, centres: Float, coefficients: 
     weights = _weights(coefficients, points, centres)
     _require_differentiable(recursion, points)
     result = np.empty(points.shape)
-    for rows in _blocks(points, centres):
-        _, t, r = recursion.expansion(covariances.of_inputs(points[rows], centres), 1).numbers
+    for rows, inputs in _blocks(points, centres):
+        _, t, r = recursion.expansion(inputs, 1).numbers
         here = weights[rows]
         result[rows] = (here * t) @ centres + 2 * (here * r).sum(axis=1)[:, None] * points[rows]
     return result
@@ -136,8 +142,8 @@ def hessian(
         )
     metric, seen, own = frame.T @ frame, centres @ frame, points @ frame
     result = np.empty((len(points), frame.shape[1], frame.shape[1]))
-    for rows in _blocks(points, centres):
-        numbers = recursion.expansion(covariances.of_inputs(points[rows], centres), 2).numbers * weights[rows]
+    for rows, inputs in _blocks(points, centres):
+        numbers = recursion.expansion(inputs, 2).numbers * weights[rows]
         _, _, r, tt, tr, rr = numbers
         sides = 2 * (tr @ seen)[:, :, None] * own[rows][:, None, :]
         result[rows] = np.matmul(seen.T[None] * tt[:, None, :], seen) + sides + sides.transpose(0, 2, 1)
@@ -167,6 +173,18 @@ def _require_differentiable(recursion: Recursion, points: Array) -> None:
         )
 
 
-def _blocks(points: Float, centres: Float) -> list[slice]:
-    rows = max(1, BLOCK // max(1, len(centres)))
-    return [slice(start, start + rows) for start in range(0, len(points), rows)]
+def _blocks(points: Float, centres: Float) -> Iterator[tuple[slice, Covariance]]:
+    """Inner products of all pairs, by rows: few pairs by differences of the points, many by products of matrices."""
+    shape = (len(points), len(centres))
+    if 0 in shape or shape[0] * shape[1] < MANY_PAIRS:
+        yield slice(0, shape[0]), covariances.of_inputs(points, centres)
+        return
+    left, right = directions(points, centres)
+    step = max(1, BLOCK // shape[1])
+    for start in range(0, shape[0], step):
+        rows, columns = slice(start, min(start + step, shape[0])), slice(0, shape[1])
+        near, far = np.empty((2, rows.stop - start, shape[1]))
+        angles = block_of_angles(left, right, rows, columns, near, far)
+        same = np.zeros(near.shape, dtype=np.bool_)
+        same[angles.same] = True
+        yield rows, Covariance(left.squares[rows], right.squares, 2 * angles.near, 2 * angles.far, same)
