@@ -150,19 +150,20 @@ def distil(
 
     Notes
     -----
-    With M ≥ N the minimum of RKIP is 0, at the training set (recovery); with M < N it is the best approximation of h_T by M
-    kernel functions (distillation).
+    With M ≥ N and no ridge the minimum of RKIP is 0, at the training set (recovery); with M < N it is the distance of h_T to
+    its best approximation by M kernel functions (distillation). Both are minima of a function with others beside them.
     """
     generator = np.random.default_rng(rng)
     if target.ridge:
         raise InputError("target: found a fit with a ridge; an interpolant, fitted with ridge 0, is accepted")
     if labels not in ("fixed", "learned", "free") or loss not in ("kip", "rkip", "frepo"):
         raise InputError(
-            f"loss, labels: found {loss!r:.40}, {labels!r:.40}; kip, rkip or frepo and fixed, learned or free"
+            f"loss, labels: found {loss!r:.40}, {labels!r:.40}; one of kip, rkip, frepo and one of "
+            "fixed, learned, free are accepted"
         )
     if labels == "free" and loss != "rkip":
         raise InputError(f"labels: found 'free' with the loss {loss!r}; it is accepted with rkip")
-    if loss == "frepo" and distance is not None and distance <= 0:
+    if distance is not None and not 0 < distance < np.inf:
         raise InputError(f"distance: found {distance}; a positive squared distance is accepted")
     points, values = _beginning(target, count, start, start_labels, generator)
     points, frozen = corrupt(points, corrupted, rng=generator)
