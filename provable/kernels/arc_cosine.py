@@ -13,7 +13,7 @@ import flint
 import numpy as np
 
 from provable import arithmetic
-from provable.arithmetic import Array, Float
+from provable.arithmetic import EPSILON, Array, Float
 from provable.kernels.covariances import Covariance, each, nonnegative
 from provable.kernels.dual_activations import Dual, FirstPartials, SecondPartials, pi
 
@@ -102,7 +102,7 @@ class PiecewiseLinear:
             and the latter 2/(π√D) by S and -S/(πp√D) by p. Where D = 0 the terms with √D in a denominator are left out.
         """
         odd, even = self._squares(p)
-        p, root, inverse = _positive(p), np.sqrt(gap), _inverse_root(gap)
+        p, root, inverse = _positive(p), np.sqrt(gap), _inverse_root(gap, p * q)
         return FirstPartials(
             slopes=odd + even * (1 - 2 * np.arctan2(root, value) / np.pi),
             value_p=even / np.pi * root / p,
@@ -124,7 +124,7 @@ class PiecewiseLinear:
             By differentiating those of first order, with the same convention where D = 0.
         """
         even = self._squares(p)[1] / np.pi
-        p, root, inverse = _positive(p), np.sqrt(gap), _inverse_root(gap)
+        p, root, inverse = _positive(p), np.sqrt(gap), _inverse_root(gap, p * q)
         cube = inverse * inverse * inverse
         return SecondPartials(
             value_pp=even * (q * inverse / 2 - root / p) / p,
@@ -139,9 +139,10 @@ def _positive(p: Float) -> Float:
     return np.where(p > 0, p, 1.0)
 
 
-def _inverse_root(gap: Float) -> Float:
+def _inverse_root(gap: Float, product: Float) -> Float:
+    """1/√(pq - S²), and 0 where the angle is no more than rounding."""
     root = np.sqrt(gap)
-    return np.divide(1.0, root, out=np.zeros_like(root), where=root > 0)
+    return np.divide(1.0, root, out=np.zeros_like(root), where=root > 8 * EPSILON * np.sqrt(product))
 
 
 def _angle(below: Array, above: Array) -> Array:

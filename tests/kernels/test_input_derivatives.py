@@ -41,11 +41,16 @@ def kernels(draw, activations=ACTIVATIONS):
 
 
 def angle_condition(kernel, x, z):
-    """1 over the sine of the angle between x and z for activations with a kink, 1 for the others."""
+    """1 over the sine of the angle of the first pre-activations for activations with a kink, 1 for the others."""
     if isinstance(kernel.activation, Identity | Erf | GELU):
         return 1.0
-    unit, other = x[0] / np.linalg.norm(x), z[0] / np.linalg.norm(z)
-    return 2 / (np.linalg.norm(unit - other) * np.linalg.norm(unit + other))
+    # the bias is one more coordinate
+    bias = math.sqrt(kernel.bias_variance / kernel.weight_variance * x.shape[1])
+    ours, theirs = np.append(x[0], bias), np.append(z[0], bias)
+    unit, other = ours / np.linalg.norm(ours), theirs / np.linalg.norm(theirs)
+    sine = np.linalg.norm(unit - other) * np.linalg.norm(unit + other) / 2
+    # on one line the angular part is left out
+    return 1 / sine if sine > 8 * EPSILON else 1.0
 
 
 def differences(kernel, x, z):
@@ -127,19 +132,24 @@ def test_sums_are_contracted_partials(kernel, seed, dimension, centres, points):
         assert np.all(abs(kernel.hessian(X, Z, weights, W) - W.T @ expected @ W) <= bound)
 
 
-def test_blocks_change_nothing(monkeypatch):
-    generator = np.random.default_rng(0)
-    X, Z, alpha = (
-        generator.standard_normal((7, 3)),
-        generator.standard_normal((4, 3)),
-        generator.standard_normal((7, 4)),
-    )
-    kernel = ntk(2, "relu", bias_variance=0.5)
+@given(kernels(), seeds(), st.integers(1, 4))
+def test_many_points_have_the_same_derivatives(kernel, seed, dimension):
+    generator = np.random.default_rng(seed)
+    X, Z = generator.standard_normal((7, dimension)), generator.standard_normal((5, dimension))
+    # coincident, opposite and close ones, where the angles are taken apart
+    X[0], X[1], X[2], X[3] = Z[0], -Z[1], Z[2] + 1e-3 * X[2], 2 * Z[3] + 1e-3 * X[3]
+    alpha = generator.standard_normal((7, 5))
     whole = kernel.gradient(X, Z, alpha), kernel.hessian(X, Z, alpha)
-    monkeypatch.setattr("provable.kernels.input_derivatives.BLOCK", 8)
-    # one row or two at a time: BLAS may add in another order
-    assert np.abs(kernel.gradient(X, Z, alpha) - whole[0]).max() < 30 * 4 * EPSILON * np.abs(whole[0]).max()
-    assert np.abs(kernel.hessian(X, Z, alpha) - whole[1]).max() < 30 * 4 * EPSILON * np.abs(whole[1]).max()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("provable.kernels.input_derivatives.MANY_PAIRS", 0)
+        patch.setattr("provable.kernels.input_derivatives.BLOCK", 8)
+        blocks = kernel.gradient(X, Z, alpha), kernel.hessian(X, Z, alpha)
+    condition = max(angle_condition(kernel, x[None], z[None]) for x in X for z in Z)
+    sizes = np.sqrt(np.outer(np.diag(kernel(X)), np.diag(kernel(Z))))
+    lengths = np.minimum(1.0, np.linalg.norm(X, axis=1))[:, None]
+    unit = (kernel.depth + dimension) * EPSILON * (abs(alpha) * sizes).sum() * condition
+    assert np.all(np.abs(blocks[0] - whole[0]) < 30 * unit / lengths)
+    assert np.all(np.abs(blocks[1] - whole[1]) < 30 * unit * condition**2 / lengths[:, :, None] ** 2)
 
 
 @given(kernels(), seeds(), st.integers(2, 4))
@@ -160,6 +170,20 @@ def test_where_two_points_meet_the_gradient_is_the_mean_of_its_limits(kernel, se
         # the first derivative of a cone is odd around its tip and the next term is of the order of the distance
         rounding = 30 * (kernel.depth + dimension) * EPSILON / (distance * np.linalg.norm(direction))
         assert np.abs(mean - met).max() < size * (200 * distance * np.linalg.norm(direction) + rounding)
+
+
+@given(kernels((ReLU(), LeakyReLU(-0.5))), seeds(), st.sampled_from((1, 3)), st.sampled_from((3.0, -0.7)))
+def test_on_a_line_the_gradient_is_the_radial_one(kernel, seed, dimension, factor):
+    z = np.random.default_rng(seed).standard_normal((1, dimension))
+    x = factor * z
+    with BALLS.working():
+        # parallel exactly, as x is not
+        centre, step = BALLS.convert(z), flint.arb(STEP)
+        point = flint.arb(factor) * centre
+        radial = float((kernel(point * (1 + step), centre) - kernel(point * (1 - step), centre))[0, 0] / (2 * step))
+    expected = radial * x[0] / np.dot(x[0], x[0])
+    size = math.sqrt(kernel(x)[0, 0] * kernel(z)[0, 0]) / np.linalg.norm(x)
+    assert np.abs(kernel.gradient(x, z, [1.0])[0] - expected).max() < 30 * (kernel.depth + dimension) * EPSILON * size
 
 
 @given(kernels((Identity(), Erf(), GELU())), seeds(), st.integers(1, 3))
