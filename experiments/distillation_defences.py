@@ -122,7 +122,7 @@ def picture(private: np.ndarray, costs: np.ndarray, recovered: dict[str, np.ndar
 
     hardest = np.argsort(-costs)[:10]
     figure, axes = pyplot.subplots(
-        1 + len(recovered), 10, figsize=(11, 1.35 * (1 + len(recovered))), layout="constrained"
+        1 + len(recovered), 10, figsize=(11, 1.05 * (1 + len(recovered))), layout="constrained"
     )
     for panel, place in zip(axes[0], hardest, strict=True):
         panel.imshow(private[place].reshape(8, 8), cmap="gray_r", vmin=-0.6, vmax=0.9)
@@ -149,15 +149,15 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, panel = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
-    for row in rows:
-        ends = [float(row["outliers"]), float(row["inliers"])]
-        line = panel.plot(ends, [row["accuracy"]] * 2, linewidth=1)[0]
-        panel.plot(ends[0], row["accuracy"], "o", color=line.get_color(), label=row["set"])
-        panel.plot(ends[1], row["accuracy"], "|", markersize=12, color=line.get_color())
-        panel.plot(float(row["unused"]), row["accuracy"], "x", color="0.5")
+    for row, mark in zip(rows, "osD^v<>Pphd", strict=True):
+        ends, height = [float(row["outliers"]), float(row["inliers"])], float(row["accuracy"])
+        line = panel.plot(ends, [height] * 2, linewidth=1)[0]
+        panel.plot(ends[0], height, mark, color=line.get_color(), label=row["set"])
+        panel.plot(ends[1], height, "|", markersize=12, color=line.get_color())
+        panel.plot(float(row["unused"]), height, "x", color="0.5")
     panel.set_xlabel(
-        f"median distance to the nearest recovered image: {EXTREME} outliers (dot), {EXTREME} inliers (bar), "
-        "images never used (cross)"
+        f"median distance to the nearest recovered image\n{EXTREME} outliers (symbol), {EXTREME} inliers (bar), images never "
+        "used (cross)"
     )
     panel.set_ylabel("test accuracy of the victim")
     panel.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
