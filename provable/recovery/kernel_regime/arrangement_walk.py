@@ -245,6 +245,7 @@ def walk_arrangement(
     amplification = _amplification(axes, bias)
     errors = np.empty(0)
     if len(axes):
+        rough = _oriented(axes, coefficients, known, bias, tolerance)
         axes, coefficients, errors = refined(
             asked,
             axes,
@@ -252,13 +253,10 @@ def walk_arrangement(
             noise=jump_noise(asked, axes, coefficients, rng),
             wanted=accuracy / 2 / amplification,
             rng=rng,
+            sides=_sides(axes, rough),
         )
-    if bias is None:
-        oriented = orient(axes, coefficients, known.total, tolerance=tolerance)
-        factors = np.ones(len(oriented.coefficients))
-    else:
-        oriented = orient_by_bias(axes, coefficients, known.total, bias=bias, tolerance=tolerance)
-        factors = bias / oriented.directions[:, -1]
+    oriented = _oriented(axes, coefficients, known, bias, tolerance)
+    factors = np.ones(len(oriented.coefficients)) if bias is None else bias / oriented.directions[:, -1]
     points = oriented.directions * factors[:, None]
     if bias is not None:
         points[:, -1] = bias
@@ -330,6 +328,21 @@ def _improved(
     if first:
         return completed(*axes_of(crossings), known.total)
     return mended(model, crossings, known.total, rounding=known.rounding, tolerance=tolerance)
+
+
+def _oriented(
+    axes: Float, coefficients: Float, known: OracleProbe, bias: float | None, tolerance: float
+) -> Orientation:
+    if bias is None:
+        return orient(axes, coefficients, known.total, tolerance=tolerance)
+    return orient_by_bias(axes, coefficients, known.total, bias=bias, tolerance=tolerance)
+
+
+def _sides(axes: Float, oriented: Orientation) -> Float | None:
+    """On which side of its hyperplane each point lies; None if that is open, or if some axis holds two points."""
+    if oriented.how == "open" or len(oriented.sources) > len(axes):
+        return None
+    return np.where(np.einsum("nd,nd->n", axes, oriented.directions) < 0, -1.0, 1.0)
 
 
 def _amplification(axes: Float, bias: float | None) -> Float:

@@ -13,6 +13,7 @@ import numpy as np
 from provable.arithmetic import EPSILON, Float
 from provable.errors import InputError
 
+_SPLITTING_STEPS = 4000
 _LARGEST_LINEAR_PROGRAM = 400_000  # entries of its dense matrix: some seconds
 
 
@@ -83,12 +84,14 @@ def orient(axes: Float, coefficients: Float, total: Float, *, tolerance: float) 
     choice of signs explains it too only on a null set of coefficients. (2) Independent axes: the linear system has one
     solution, and a solution other than ±1 is two antipodal points on one axis, whose coefficients c(1 ± s)/2 it gives.
     (3) Fewer than two axes per dimension: the box -1 ≤ s ≤ 1 meets the solutions of the system in a single point for
-    almost all axes in general position [1]_, which a linear program finds. (4) Otherwise the orientation is open.
+    almost all axes in general position [1]_, which Douglas-Rachford splitting finds [2]_, or, near 2d, a linear program.
+    (4) Otherwise the orientation is open.
 
     References
     ----------
     .. [1] D. L. Donoho, J. Tanner, Counting the faces of randomly-projected hypercubes and orthants, with applications,
        Discrete and Computational Geometry 43 (2010).
+    .. [2] H. H. Bauschke, P. L. Combettes, Convex Analysis and Monotone Operator Theory in Hilbert Spaces, Springer 2011.
     """
     count, dimension = axes.shape
     vectors = axes * coefficients[:, None]
@@ -110,10 +113,12 @@ def orient(axes: Float, coefficients: Float, total: Float, *, tolerance: float) 
         found = _from_independence(axes, coefficients, total, tolerance)
         if found is not None:
             return found
-    if dimension < count < 2 * dimension and count * dimension <= _LARGEST_LINEAR_PROGRAM:
-        signs = _by_linear_program(vectors, total)
+    if dimension < count < 2 * dimension:
+        signs = _in_the_box(vectors, total, tolerance)
+        if signs is None and count * dimension <= _LARGEST_LINEAR_PROGRAM:
+            signs = _by_linear_program(vectors, total)
         if signs is not None and np.linalg.norm(missing(signs)) <= tolerance:
-            return oriented(signs, "determined by a linear program with box constraints")
+            return oriented(signs, "determined by box constraints")
     return Orientation(axes * canonical[:, None], coefficients, every, missing(canonical), "open")
 
 
@@ -138,6 +143,22 @@ def _from_independence(axes: Float, coefficients: Float, total: Float, tolerance
     sources = np.concatenate([np.arange(len(axes)), split])
     how = "determined by linear independence"
     return Orientation(directions, strengths, sources, np.zeros(axes.shape[1]), how)
+
+
+def _in_the_box(vectors: Float, total: Float, tolerance: float) -> Float | None:
+    """Douglas-Rachford splitting for the box and the solutions of Σ_k s_k y_k = total, stopped when the signs solve it."""
+    orthonormal, triangle = np.linalg.qr(vectors)
+    if np.abs(np.diagonal(triangle)).min() <= 64 * EPSILON * np.abs(triangle).max():
+        return None
+    wanted = np.linalg.solve(triangle.T, total)
+    point = orthonormal @ wanted
+    for step in range(_SPLITTING_STEPS):
+        solution = point - orthonormal @ (orthonormal.T @ point - wanted)
+        signs = np.where(solution < 0, -1.0, 1.0)
+        if step % 10 == 0 and np.linalg.norm(total - signs @ vectors) <= 2 * tolerance:
+            return signs
+        point += np.clip(2 * solution - point, -1.0, 1.0) - solution
+    return None
 
 
 def _by_linear_program(vectors: Float, total: Float) -> Float | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from provable.arithmetic import EPSILON, Float
+from provable.recovery.kernel_regime.arrangement_walk_quiet_neurons import jumps_from_silence, silent_neuron
 
 _PAIRS = 8
 _MOST_PAIRS = 1 << 16
@@ -70,6 +71,7 @@ def refined(
     noise: float,
     wanted: Float,
     rng: np.random.Generator,
+    sides: Float | None = None,
 ) -> tuple[Float, Float, Float]:
     """Bring the directions of points to a wanted accuracy.
 
@@ -87,6 +89,8 @@ def refined(
         The error wanted of each direction.
     rng : numpy.random.Generator
         Source of randomness.
+    sides : ndarray of shape (n,), optional
+        ±1 for each direction, on which side of its hyperplane the point lies, if that is known.
 
     Returns
     -------
@@ -99,9 +103,10 @@ def refined(
 
     Notes
     -----
-    With K points to refine in dimension d, averaging takes 2 (error/wanted)² evaluations for each, bisection d(1 + bits) for
-    every d/2 of them together, and a few for the coefficients; the cheaper one is taken. Nothing is done where the errors
-    are so large that other hyperplanes are likely to lie within them: the estimates say so.
+    Where the sides are known and neurons see no other point, two evaluations give a jump to the last digit. With K other
+    points to refine in dimension d, averaging takes 2 (error/wanted)² evaluations for each, bisection d(1 + bits) for every
+    d/2 of them together, and a few for the coefficients; the cheaper one is taken. Nothing is done where the errors are so
+    large that other hyperplanes are likely to lie within them: the estimates say so.
     """
     directions, coefficients = directions.copy(), coefficients.copy()
     count, dimension = directions.shape
@@ -111,6 +116,18 @@ def refined(
     chosen = np.flatnonzero((errors > wanted) & legible)
     if not len(chosen):
         return directions, coefficients, errors
+    if sides is not None:
+        points = directions * sides[:, None]
+        neuron = silent_neuron(points)
+        if neuron is not None:
+            heard, jumps = jumps_from_silence(oracle, points, chosen, neuron)
+            norms = np.linalg.norm(jumps, axis=1)
+            coefficients[heard] = np.sign(coefficients[heard]) * norms
+            directions[heard] = jumps * (sides[heard] / coefficients[heard])[:, None]
+            errors[heard] = 4.0 * EPSILON
+            chosen = np.setdiff1d(chosen, heard)
+            if not len(chosen):
+                return directions, coefficients, errors
     pairs = np.ceil((errors[chosen] / wanted[chosen]) ** 2)
     bits = _bits(errors[chosen], wanted[chosen])
     batches = -(-len(chosen) // max(1, dimension // 2))
