@@ -4,7 +4,8 @@ Run it on a quiet machine: ``python benchmarks/kernel_gram.py --peer-environment
 of its own with neural-tangents and the last versions that it works with (printed below; they want Python 3.9 to 3.12, which
 ``--python`` names if this one is newer); if there is one already, it is used. Without the option only our side is measured.
 Every side runs in a process of its own, warm and compiled, with the same number of threads, and they take turns; the seconds
-are medians over the rounds. ``--small`` takes a quarter of the points.
+are medians over the rounds. The script stops with an error if the package is not three times as fast as neural-tangents in
+float64 and a million times as accurate on the diagonal. ``--small`` takes a quarter of the points, and claims no ratio.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def main() -> None:
     parser.add_argument("--peer-python", help="or the interpreter of an environment that has it already")
     parser.add_argument("--python", default=sys.executable, help="interpreter that makes the environment")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--small", action="store_true", help="a quarter of the points")
     options = parser.parse_args()
     peer = options.peer_python
@@ -140,11 +141,13 @@ def main() -> None:
         for _ in range(options.rounds):
             for one in contestants:
                 one.times.append(one.tell("run"))
-        report(contestants, exact, Path(folder))
+        ratio, gain = report(contestants, exact, Path(folder))
         for one in contestants:
             one.end()
     predicted = gram_memory(ntk(DEPTH, "relu"), (count, count), DIMENSION, options.threads)
     say(f"\nour memory, predicted: {predicted / 2**20:.0f} MiB")
+    if gain < LEAST_GAIN or (ratio < LEAST_RATIO and not options.small):
+        raise SystemExit(f"{ratio:.2f} times as fast, {gain:.1e} times as accurate: less than what is claimed")
 
 
 NAMES = {
@@ -156,8 +159,8 @@ NAMES = {
 }
 
 
-def report(contestants: list[Contestant], exact: dict[str, list[Any]], folder: Path) -> None:
-    """Both tables; stops with an error if what is claimed is not reached."""
+def report(contestants: list[Contestant], exact: dict[str, list[Any]], folder: Path) -> tuple[float, float]:
+    """Both tables; how much faster the package is than neural-tangents in float64, and how much more accurate."""
     medians = {one.name: np.median(np.array(one.times), axis=0) for one in contestants}
     ours = medians["provable"]
     say(f"{'':26}{'s':>8}{'to ours':>9}{'processor s':>13}{'to ours':>9}{'resident MiB':>14}")
@@ -177,10 +180,9 @@ def report(contestants: list[Contestant], exact: dict[str, list[Any]], folder: P
         parts = np.split(np.load(path), len(exact))
         errors[one.name] = [largest_error(part, exact[kind]) for part, kind in zip(parts, exact, strict=True)]
         say(f"{NAMES[one.name]:45}" + "".join(f"{error:16.1e}" for error in errors[one.name]))
-    if "float64" in errors:
-        ratio, gain = medians["float64"][0] / ours[0], errors["float64"][0] / max(errors["provable"][0], 2.0**-53)
-        if ratio < LEAST_RATIO or gain < LEAST_GAIN:
-            raise SystemExit(f"{ratio:.2f} times faster, {gain:.1e} times as accurate: less than what is claimed")
+    if "float64" not in errors:
+        return float("inf"), float("inf")
+    return medians["float64"][0] / ours[0], errors["float64"][0] / max(errors["provable"][0], 2.0**-53)
 
 
 if __name__ == "__main__":
