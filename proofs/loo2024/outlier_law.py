@@ -240,7 +240,7 @@ def order_of_the_coefficients(case):
     costs, sizes = deletion_costs(gram(case), case.coefficients), abs(case.coefficients)
     for i in range(len(sizes)):
         for j in range(len(sizes)):
-            if sizes[i] >= sizes[j]:
+            if sizes[i] > sizes[j]:
                 yield at_most(costs[j], costs[i], operations=40)
     yield equal(0 * sizes, 0 * sizes, operations=1)
 
