@@ -2,8 +2,9 @@ r"""At which parameters the tangents that explain a change of parameters are to 
 
 Training in the linearisation at θ leaves :math:`\Delta\theta = \sum_j \alpha_j \nabla_\theta f(x_j; \theta)`
 exactly. Standard training leaves an integral of such sums along its path; tangents at the middle of the chord,
-:math:`\theta + \Delta\theta / 2`, are nearer to it than those at either end. The two are told apart by a law that every sum of tangents of a network with ReLUs obeys: by Euler's identity the change of a hidden
-unit's incoming weights and bias, paired with these, equals that of its outgoing weights, paired with those.
+:math:`\theta + \Delta\theta / 2`, are nearer to it than those at either end. The two are told apart by a law that every sum
+of tangents of a network with ReLUs obeys: by Euler's identity the change of a hidden unit's incoming weights and bias, paired
+with these, equals that of its outgoing weights, paired with those.
 """
 
 from __future__ import annotations
