@@ -72,7 +72,10 @@ def network(draw, activations, *, nonzero=False):
     return Parameters.from_vector(architecture, numbers)
 
 
-def atoms(*, activations=(ReLU(), ReLU(), LeakyReLU(negative_slope=0.25)), reach=8.0, nonzero=False):
+ACTIVATIONS = (ReLU(), ReLU(), LeakyReLU(negative_slope=0.25))
+
+
+def atoms(*, activations=ACTIVATIONS, reach=8.0, nonzero=False):
     def strategy(draw):
         parameters = network(draw, activations, nonzero=nonzero)
         dimension = parameters.architecture.input_shape[0]

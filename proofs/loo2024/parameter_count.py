@@ -255,6 +255,16 @@ def no_output_bias(samples):
     return holds(rank(jacobian(samples)) <= width_of(samples) * (dimension + 1), name="rank J <= m (d + 1)")
 
 
-@theorem.false_twin("a second hidden layer adds nothing", without=(ONE_LAYER,), instances=networks(hidden=2))
+def seen_in_parts(draw):
+    """Three points on a line: one active in both layers of one unit each, one in the second alone, one in the first alone."""
+    net = architecture(1, 1, True, hidden=2)
+    w, v, a, near, far = (abs(number) for number in draw(readable_arrays((5,), nonzero=True)))
+    points = np.array([[near], [-near], [near + far]])
+    # the second unit is active for preactivations below v w (near + far / 2)
+    values = np.array([w, 0.0, -v, v * w * (near + far / 2), a, 0.0])
+    return Samples(Parameters.from_vector(net, values), points, draw(readable_arrays((3,), nonzero=True)))
+
+
+@theorem.false_twin("a second hidden layer adds nothing", without=(ONE_LAYER,), instances=seen_in_parts)
 def deeper(samples):
     return holds(rank(jacobian(samples)) <= bound(samples), name="rank J <= the bound of one hidden layer")
