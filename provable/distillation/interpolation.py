@@ -161,14 +161,24 @@ def interpolant(kernel: Kernel, points: ArrayLike, values: ArrayLike, *, ridge: 
 
 
 def _singular(points: Float) -> str:
-    _, groups = np.unique(points, axis=0, return_inverse=True)
-    groups = groups.reshape(-1)
-    which = "no two points coincide"
-    for group in range(groups.max() + 1):
-        same = np.flatnonzero(groups == group)
-        if len(same) > 1:
-            which = f"points {same[0]} and {same[1]} coincide"
-            break
+    """The message for a singular kernel matrix, with the points that are to blame if it is a zero or a pair."""
+    zeros = np.flatnonzero(~points.any(axis=1))
+    norms = np.linalg.norm(points, axis=1)
+    which, closest = "no two points coincide", np.inf
+    for row in range(1, len(points)):
+        distances = np.linalg.norm(points[:row] - points[row], axis=1)
+        other = int(distances.argmin())
+        if distances[other] < closest:
+            closest = float(distances[other])
+            relative = closest / max(float(norms[row]), float(norms[other]), np.finfo(np.float64).tiny)
+            if closest == 0:
+                which = f"points {other} and {row} coincide"
+            elif (
+                relative < 1e-6
+            ):  # a kernel matrix of two points at a relative distance ε has a condition of 1/ε or more
+                which = f"points {other} and {row} are at the relative distance {relative:.0e}"
+    if zeros.size and closest > 0:
+        which = f"point {zeros[0]} is zero"
     return (
         f"points: found a kernel matrix that is singular to rounding ({which}); single coefficients of dependent points are "
         "not determined, only their sum (at one ray: weighted by the norms), and the function itself; points merged by "

@@ -129,7 +129,7 @@ def test_coincident_points_are_named_and_merged():
     x = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     y = np.array([1.0, -1.0, 0.1, -1.0])
     kernel = ntk(1, "relu")
-    with pytest.raises(InputError, match="points 1 and 3 coincide"):
+    with pytest.raises(InputError, match="points 0 and 2 coincide"):
         interpolant(kernel, x, y)
     merged = merge_coincident(x, y)
     assert merged.groups.tolist() == [0, 1, 0, 1] and merged.conflicts == (0,)
@@ -148,6 +148,15 @@ def test_points_on_one_ray_are_refused_without_a_bias():
     with pytest.raises(InputError, match=r"no two points coincide.*one ray"):
         interpolant(ntk(1, "relu"), x, np.ones(2))
     interpolant(ntk(1, "relu", bias_variance=1.0), x, np.ones(2))
+
+
+def test_zeros_and_nearly_coincident_points_are_named():
+    kernel = ntk(1, "relu")
+    with pytest.raises(InputError, match="point 1 is zero"):
+        interpolant(kernel, np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]), np.ones(3))
+    near = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 2.0**-51]])
+    with pytest.raises(InputError, match="points 0 and 2 are at the relative distance 4e-16"):
+        interpolant(kernel, near, np.ones(3))
 
 
 @pytest.mark.parametrize(
