@@ -250,7 +250,7 @@ def walk_arrangement(
             asked,
             axes,
             coefficients,
-            noise=jump_noise(asked, axes, coefficients, rng),
+            noise=min(jump_noise(asked, axes, coefficients, rng), 2.0 * known.rounding),
             wanted=accuracy / 2 / amplification,
             rng=rng,
             sides=_sides(axes, rough),

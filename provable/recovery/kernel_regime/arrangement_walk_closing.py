@@ -115,13 +115,17 @@ def neurons_on_hyperplanes(model: Axes, rounding: float, rng: np.random.Generato
     Returns
     -------
     ndarray of shape (m, dimension)
-        About 8/3 of the number of points over the dimension. None in dimensions 1 and 2, where a hyperplane is a line, on
-        which the circle has been already.
+        About 8/3 of the number of points over the dimension that they span. None if that is at most 2: a hyperplane is then
+        a line, on which the circle has been already.
     """
     count, dimension = model.directions.shape
-    if dimension <= 2 or not count:
+    if not count:
         return np.empty((0, dimension))
-    together = (3 * dimension) // 4
+    some = rng.permutation(count)[: 2 * dimension]
+    spanned = int(np.linalg.matrix_rank(model.directions[some]))
+    if spanned <= 2:
+        return np.empty((0, dimension))
+    together = (3 * spanned) // 4
     # Beside: outside of the error of the direction, which is a jump's error over its size.
     distances = np.maximum(_BESIDE, 64.0 * rounding / np.abs(model.coefficients))
     order = rng.permutation(np.flatnonzero(distances <= _TOO_FAR))

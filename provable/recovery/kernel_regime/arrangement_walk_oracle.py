@@ -23,6 +23,7 @@ Oracle = Callable[[Float], Float]
 NEURONS = 24
 """Random pairs w, -w: a hyperplane of which one side is wrong goes unseen with probability 2^-24."""
 
+_SMALLEST = 1e-120  # squares of smaller numbers, and of their reciprocals, leave the range of float64
 _CALL_BYTES = 1 << 25  # weights in one call: large enough for matrix products, small beside what they are computed from
 
 
@@ -166,17 +167,25 @@ def probe(oracle: QueriedOracle, rng: np.random.Generator) -> OracleProbe:
     Raises
     ------
     InputError
-        If it answers the same neuron differently twice, depends on the length of w, is not piecewise constant, or if
-        g(w) + g(-w) depends on w.
+        If its answers are extremely small or large, if it answers the same neuron differently twice, depends on the length of
+        w, is not piecewise constant, or if g(w) + g(-w) depends on w.
     """
     w = random_directions(NEURONS, oracle.dimension, rng)
     values, opposite = oracle(w), oracle(-w)
+    largest = float(max(np.abs(values).max(), np.abs(opposite).max()))
+    if largest and not _SMALLEST < largest < 1 / _SMALLEST:
+        raise InputError(
+            f"oracle: found answers as large as {largest:.1e}; "
+            f"zero or between {_SMALLEST:g} and {1 / _SMALLEST:g} is accepted"
+        )
     scale = float(max(np.linalg.norm(values, axis=1).max(), np.linalg.norm(opposite, axis=1).max()))
 
-    # Repetitions: another order, so another place in the batch; another length; and a step far below the distance to the
-    # hyperplanes. A step crosses one of N with probability about N times its length, so most neurons must not feel it.
+    # Repetitions: another place in the batch, and a call of their own; another length; and a step far below the distance to
+    # the hyperplanes. A step crosses one of N with probability about N times its length, so most neurons must not feel it.
     order = rng.permutation(NEURONS)[: NEURONS // 3]
     again = _distances(oracle(w[order]), values[order])
+    alone = np.array([_distances(oracle(w[k : k + 1]), values[k : k + 1])[0] for k in order[:3]])
+    again = np.concatenate([again, alone])  # a call with one neuron adds up in another order
     longer = _distances(oracle(w[order] * (1.0 + 9.0 * rng.random((len(order), 1)))), values[order])
     steps = 1e-9 * random_directions(len(order), oracle.dimension, rng)
     beside = _distances(oracle(w[order] + steps), values[order])
@@ -184,7 +193,7 @@ def probe(oracle: QueriedOracle, rng: np.random.Generator) -> OracleProbe:
     total: Float = totals.mean(axis=0)
     scatter = _distances(totals, total)
 
-    repeated = float(np.sqrt(np.mean(np.concatenate([again, longer]) ** 2) / 2))
+    repeated = float(max(again.max(), longer.max()))
     spread = float(np.sqrt(np.sum(scatter**2) / (2 * (NEURONS - 1))))
     rounding = max(repeated, spread, EPSILON * scale)
 

@@ -105,7 +105,10 @@ def orient(axes: Float, coefficients: Float, total: Float, *, tolerance: float) 
     def oriented(signs: Float, how: str) -> Orientation:
         return Orientation(axes * signs[:, None], coefficients, every, np.zeros(dimension), how)
 
-    if not count:
+    if not count:  # all there may be are antipodal points whose jumps cancel
+        constant: Float = total / 2
+        if np.linalg.norm(constant) > tolerance:
+            return Orientation(axes, coefficients, every, constant, "open")
         return Orientation(axes, coefficients, every, np.zeros(dimension), "determined by the absence of points")
     if np.linalg.norm(missing(canonical)) <= tolerance:
         return oriented(canonical, "determined by the sum of the jumps: canonical signs reproduce it")

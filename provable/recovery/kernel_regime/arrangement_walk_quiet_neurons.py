@@ -34,8 +34,7 @@ def silent_neuron(points: Float) -> Float | None:
 
     Notes
     -----
-    Newton's method for Σ_k max(0, w·x_k + 1)², whose minimum is zero exactly if there is such a neuron. It ends after finitely
-    many steps unless it circles.
+    Newton's method with halved steps for Σ_k max(0, w·x_k + 1)², whose infimum is zero exactly if there is such a neuron.
     """
     count, dimension = points.shape
     if not count or count * dimension**2 > _MOST_OPERATIONS:

@@ -148,6 +148,36 @@ def test_antipodal_pairs_on_independent_axes_are_separated(count, seed):
     assert walk.measure.matching(truth).error <= error_limit(truth, np.linalg.cond(base.points))
 
 
+def test_antipodal_pairs_whose_jumps_cancel_leave_a_constant():
+    points = np.random.default_rng(0).standard_normal((3, 4))
+    truth = Measure(np.concatenate([points, -points]), np.array([1.0, 2.0, 0.5, -1.0, -2.0, -0.5]))
+    walk = walk_arrangement(simulated_network(truth), 4)
+    assert walk.measure.size == 0 and walk.orientation_is_open
+    neurons = np.random.default_rng(1).standard_normal((9, 4))
+    expected = simulated_network(truth)(neurons)
+    assert np.abs(simulated_network(walk.completed_measure())(neurons) - expected).max() <= 1e-14  # six terms below 4
+
+
+@given(st.integers(1, 30), st.integers(1, 4), st.integers(0, 8), seeds)
+def test_data_in_a_subspace(count, rank, extra, seed):
+    rng = np.random.default_rng(seed)
+    flat = drawn(count if rank > 1 else 1, rank, seed)
+    embedding = np.linalg.qr(rng.standard_normal((rank + extra, rank)))[0]
+    truth = on_the_sphere(Measure(flat.points @ embedding.T, flat.coefficients))
+    found = infinite_width(simulated_network(truth), rank + extra)
+    assert up_to_orientation(found).matching(up_to_orientation(truth)).error <= 2 * error_limit(truth)
+
+
+@pytest.mark.parametrize("signs", [[1.0], [-1.0, 1.0]])
+def test_points_on_a_lattice(signs):
+    rng = np.random.default_rng(0)
+    points = np.c_[rng.integers(0, 2, (80, 6)), np.ones(80)]
+    truth = Measure(points, rng.choice(signs, 80))
+    walk = walk_arrangement(simulated_network(truth), 7, bias=1.0)
+    merged = truth.merged().without_null_atoms()
+    assert merged.size < 64 and walk.measure.matching(merged).error <= error_limit(merged, 4.0)
+
+
 def test_zero_vectors_and_null_coefficients_are_invisible():
     points = np.concatenate([drawn(4, 5, 0).points, np.zeros((1, 5)), np.ones((1, 5))])
     coefficients = np.array([1.0, -1.0, 0.5, 2.0, 3.0, 0.0])

@@ -31,6 +31,8 @@ REFUSED = {
     "nan": (lambda w: GOOD(w) * np.nan, "not finite"),
     "infinite": (lambda w: GOOD(w) + np.inf, "not finite"),
     "complex": (lambda w: GOOD(w) * 1j, "real numbers are accepted"),
+    "tiny": (lambda w: 1e-200 * GOOD(w), "found answers as large as"),
+    "huge": (lambda w: 1e200 * GOOD(w), "found answers as large as"),
     "noise": (noisy, "differ by .* without noise is accepted"),
     "linear": (lambda w: w, r"g\(cw\) and g\(w\)"),
     "normalised": (
