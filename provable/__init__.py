@@ -37,7 +37,7 @@ _HOMES = {
     "recover": "provable.recovery",
     "verify": "provable.theorems.runner",
 }
-_SUBPACKAGES = ("kernels", "recovery")
+_SUBPACKAGES = ("distillation", "kernels", "recovery", "training")
 
 __all__ = [
     "Audit",
