@@ -33,7 +33,8 @@ from provable.theorems.strategies import readable_arrays, readable_directions
 
 theorem = Theorem(
     statement=r"""Let $h = \sum_i\alpha_ik(\cdot, x_i)$ with the tangent kernel of one hidden ReLU layer without biases, of
-    finite width (no $w_j^Tx_i$ on a kink) or infinite. Then $h(x) - h(-x) = g^Tx$, with $g = (\sigma_w^4/d)\sum_i\alpha_ix_i$ at
+    finite width (no $w_j^Tx_i$ on a kink) or infinite. Then $h(x) - h(-x) = g^Tx$,
+    with $g = (\sigma_w^4/d)\sum_i\alpha_ix_i$ at
     infinite width, and with $y_j = h(x_j)$, $|h(-x_j)| = |h(x_j)|$ if and only if $g^Tx_j \in \{0, 2y_j\}$. Otherwise
     $|y_j|$ and $\|x_j\|$ tell on which side of its axis $x_j$ lies.""",
     source=Source("derived"),
