@@ -48,28 +48,21 @@ class Weighted:
 
 
 @st.composite
-def weighted(draw, *, depth=1, bias_variance=0.0, zero=False):
-    """Few axes with several points each; often antipodal pairs, with an even part or a first moment that vanishes."""
+def weighted(draw):
+    """Few axes with one or two points each; often antipodal pairs, with an even part or a first moment that vanishes."""
     dimension = draw(st.integers(1, 2))
     axes = draw(readable_directions(draw(st.integers(1, dimension + 1)), dimension))
-    factors = np.array([1.0, -1.0, 2.0][: draw(st.integers(1, 3))])
+    factors = np.array(draw(st.sampled_from([[1.0], [1.0, -1.0], [1.0, -2.0]])))
     coefficients = draw(readable_arrays((len(axes), len(factors))))
     if len(factors) > 1 and draw(st.booleans()):  # the even part vanishes on every axis
-        coefficients[:, 0] = 0.0
-        coefficients[:, 0] = -(coefficients @ abs(factors))
+        coefficients[:, 0] = -coefficients[:, 1] * abs(factors[1]) + 0.0
     if len(axes) > 1 and draw(st.booleans()):  # and the first moment too
         axes[-1] = -(coefficients[:-1] @ factors @ axes[:-1])
-        coefficients[-1] = 0.0
-        coefficients[-1, 0] = 1.0
-        if len(factors) > 1:
-            coefficients[-1, :2] = 0.5, -0.5
-        if not axes[-1].any() and not zero:
+        coefficients[-1] = [1.0] if len(factors) == 1 else [0.5, 0.5 / factors[1]]
+        if not axes[-1].any():
             axes[-1, 0], coefficients[-1] = 1.0, 0.0
     points = (factors[None, :, None] * axes[:, None, :]).reshape(-1, dimension) + 0.0
-    if zero:
-        points = np.concatenate([points, np.zeros((1, dimension))])
-        return Weighted(points, np.append(coefficients.reshape(-1), 1.0), draw(st.booleans()), depth, bias_variance)
-    return Weighted(points, coefficients.reshape(-1), draw(st.booleans()), depth, bias_variance)
+    return Weighted(points, coefficients.reshape(-1), draw(st.booleans()), 1, 0.0)
 
 
 theorem.instances(weighted())

@@ -41,7 +41,7 @@ def kernels(draw):
     return nngp(depth, activation, weight_variance=1.5, bias_variance=variance)
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(kernels(), st.sampled_from([2, 3, 7, 40]), st.sampled_from([0.5, 1.0, 2.0]))
 def test_eigenvalues_agree_with_gauss_quadrature_in_float64(kernel, dimension, radius):
     found = spectrum(kernel, dimension, 6, radius=radius)
@@ -77,7 +77,7 @@ def test_one_hidden_layer_has_its_closed_form(dimension):
     assert found[2].rad() < 1e-15 * found[2]
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(kernels(), st.sampled_from([2, 3, 8]))
 def test_partial_traces_stay_below_the_diagonal(kernel, dimension):
     found = spectrum(kernel, dimension, 8)
