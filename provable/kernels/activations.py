@@ -99,6 +99,7 @@ def dual(activation: str | Activation) -> DualActivation:
             return PolynomialDual(found.coefficients)
         case ELU():
             raise UnsupportedError(
-                "elu: its second derivative jumps, so that its Hermite series converges too slowly for any digits to be given"
+                "elu: its second derivative jumps, so that its Hermite series converges too slowly for its digits to be "
+                "right; it would need a quadrature over the quadrants"
             )
     raise UnsupportedError(f"{found.type}: its kernel needs an implementation")
