@@ -46,8 +46,8 @@ def pair(p, q, u):
 
 def integrated(activation, left, right, order, other):
     """E[σ⁽ⁱ⁾(l·Z) σ⁽ʲ⁾(r·Z)] by the trapezoidal rule in the plane, spectrally accurate for analytic σ; and E|…|."""
-    nodes = 0.125 * np.arange(-80, 81)
-    weights = 0.125 * np.exp(-nodes * nodes / 2) / math.sqrt(2 * math.pi)
+    nodes = np.arange(-120, 121) / 12
+    weights = np.exp(-nodes * nodes / 2) / (12 * math.sqrt(2 * math.pi))
     grid = np.stack(np.meshgrid(nodes, nodes, indexing="ij"))
     product = derivative(activation, np.tensordot(left[0], grid, axes=1), order)
     product = product * derivative(activation, np.tensordot(right[0], grid, axes=1), other)
