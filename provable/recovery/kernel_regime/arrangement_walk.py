@@ -272,7 +272,7 @@ def walk_arrangement(
         measure=measure,
         constant=oriented.constant,
         orientation=oriented.how,
-        fibre=_fibre(oriented, bias),
+        fibre=_fibre(oriented, bias, tolerance),
         point_errors=(errors * amplification)[oriented.sources],
         evaluations=asked.evaluations,
         calls=asked.calls,
@@ -371,7 +371,7 @@ def _plane(dimension: int, rng: np.random.Generator, start: Float | None = None)
     return plane
 
 
-def _fibre(oriented: Orientation, bias: float | None) -> tuple[str, ...]:
+def _fibre(oriented: Orientation, bias: float | None, tolerance: float) -> tuple[str, ...]:
     if bias is not None:
         return (
             "permutation: the order of the points",
@@ -390,4 +390,6 @@ def _fibre(oriented: Orientation, bias: float | None) -> tuple[str, ...]:
             "completes every choice"
         )
         words.append("antipodal pairs: two points on one axis show the sum of their coefficients as one atom")
+    elif (np.abs(oriented.coefficients) <= tolerance).any():
+        words.append(f"orientation of points with |α|‖x‖ below {tolerance:.1e}: hidden by rounding")
     return tuple(words)

@@ -108,3 +108,14 @@ def test_all_digits(bias):
     assert (np.abs(walk.measure.coefficients[nearest] - strengths) <= 1e-12 * np.abs(strengths)).all()
     assert not walk.orientation_is_open
     assert walk.evaluations <= 6 * len(points)
+
+
+def test_an_orientation_that_rounding_hides_is_not_claimed():
+    truth = with_small_coefficients(20, 30, np.array([1.0]), 0)
+    plain = walk_arrangement(simulated_network(truth), 30)
+    assert not any("hidden by rounding" in word for word in plain.fibre)
+    coefficients = truth.coefficients.copy()
+    coefficients[0] = 2 * plain.smallest_visible_jump  # its jump is seen, its part of the sum of all is not
+    walk = walk_arrangement(simulated_network(Measure(truth.points, coefficients)), 30)
+    assert walk.measure.size == 20
+    assert any("hidden by rounding" in word for word in walk.fibre)
