@@ -13,6 +13,7 @@ References
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -137,11 +138,16 @@ def _on_spheres(kernel: DenseKernel) -> Definiteness:
     if degrees.all:
         return Definiteness(DEFINITE, theorem)
     missing = [
-        f"no {name} degrees" if end < 0 else f"no {name} degrees above {end:.0f}"
+        f"no {name} degrees" if end < 0 else f"no {name} degrees above {_written(end)}"
         for name, end in (("even", degrees.even), ("odd", degrees.odd))
-        if end != float("inf")
+        if end != math.inf
     ]
     return Definiteness(SINGULAR, theorem, " and ".join(missing))
+
+
+def _written(degree: float) -> str:
+    # degrees of deep polynomials are integers of any length
+    return f"{degree:.0f}" if degree < 10**6 else f"10^{math.log10(degree):.1f}"
 
 
 def _decide(kernel: DenseKernel, located: list[Place]) -> _Case | None:

@@ -158,6 +158,7 @@ def test_spheres():
     assert one.verdict == SINGULAR and one.obstruction == "no odd degrees above 1"
     assert definiteness(nngp(1, "relu", bias_variance=0.1)).verdict == DEFINITE
     assert definiteness(ntk(4, Tanh())).obstruction == "no even degrees"
+    assert definiteness(nngp(1000, Polynomial((0.0, 1.0, 1.0)))).obstruction.startswith("no even degrees above 10^301")
     assert definiteness(nngp(1, "identity")).obstruction == "no even degrees and no odd degrees above 1"
 
 
