@@ -19,6 +19,13 @@ RANK = 1e-9
 """Singular values of the first layer's change below this, relative to the largest, are rounding."""
 
 
+LARGEST_WORK = 10**13
+"""Operations of one minimisation, at most: some minutes."""
+
+FEWEST_STEPS = 200
+"""With fewer nothing is found, however large the network."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Annealing:
     """A schedule.
@@ -123,17 +130,48 @@ def fitted_coefficients(loss: ReconstructionLoss, points: Float, ridge: float = 
     array of shape (number of networks, M, 1)
         The minimiser of the loss with ReLU and the penalty.
     """
-    tangents = []
-    for network in loss.networks:
-        for point in points:
-            passed = network.forward(point[None])
-            image = network.embedding(passed, network.sensitivities(passed, np.ones((1, 1))))
-            tangents.append(np.concatenate([image[key].reshape(-1) for key in loss.target]))
-    matrix = np.array(tangents)
-    gram = matrix @ matrix.T
-    gram[np.diag_indices(len(gram))] += ridge * np.trace(gram) / len(gram)
-    wanted = matrix @ np.concatenate([loss.target[key].reshape(-1) for key in loss.target])
-    return np.linalg.solve(gram, wanted).reshape(len(loss.networks), len(points), 1)
+    unit = np.ones((len(points), 1))
+    passed = [network.forward(points) for network in loss.networks]
+    deltas = [network.sensitivities(one, unit) for network, one in zip(loss.networks, passed, strict=True)]
+    count = len(loss.networks) * len(points)
+    gram = np.zeros((count, count))
+    for layer, (weight, bias) in enumerate(loss.networks[0].keys):
+        back = np.concatenate([some[layer] for some in deltas])
+        ahead = np.concatenate([one.inputs[layer] for one in passed])
+        # ⟨δ hᵀ, δ' h'ᵀ⟩ = ⟨δ, δ'⟩ ⟨h, h'⟩
+        similarity = (ahead @ ahead.T if weight in loss.target else 0.0) + float(bias in loss.target)
+        gram += (back @ back.T) * similarity
+    gram[np.diag_indices(count)] += ridge * np.trace(gram) / count
+    wanted = np.concatenate(
+        [
+            network.pairing(one, some, loss.target)[0][:, 0]
+            for network, one, some in zip(loss.networks, passed, deltas, strict=True)
+        ]
+    )
+    solution = np.linalg.lstsq(gram, wanted, rcond=None)[0]
+    return np.asarray(solution).reshape(len(loss.networks), len(points), 1)
+
+
+def affordable_steps(loss: ReconstructionLoss, count: int, steps: int) -> int:
+    """Shorten a schedule for large networks.
+
+    Parameters
+    ----------
+    loss : ReconstructionLoss
+        The loss.
+    count : int
+        Number of candidates M.
+    steps : int
+        Steps wanted.
+
+    Returns
+    -------
+    int
+        As many as stay within `LARGEST_WORK` operations, but `FEWEST_STEPS` at least (or the number wanted).
+    """
+    # Six products of every candidate with every weight per step: forwards, backwards, embedding, and the gradient of these.
+    per_step = 12 * count * sum(weight.size for network in loss.networks for weight in network.weights)
+    return min(steps, max(FEWEST_STEPS, LARGEST_WORK // max(1, per_step)))
 
 
 def annealed(

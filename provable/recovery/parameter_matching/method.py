@@ -24,6 +24,7 @@ from provable.recovery.method import Method
 from provable.recovery.parameter_matching import alternating_projections
 from provable.recovery.parameter_matching.annealing import (
     Annealing,
+    affordable_steps,
     annealed,
     fitted_coefficients,
     row_space,
@@ -102,6 +103,7 @@ def recover(observation: Observation, rng: np.random.Generator, *, features: str
     samples = number_of_samples(observation)
     assert samples is not None
     points, start, schedule = _starts(loss, samples, rng)
+    schedule = dataclasses.replace(schedule, steps=affordable_steps(loss, len(points), schedule.steps))
     with np.errstate(over="ignore", invalid="ignore"):
         points, coefficients, value = annealed(loss, points, start, schedule)
     if not (np.all(np.isfinite(points)) and np.all(np.isfinite(coefficients))):
