@@ -110,12 +110,14 @@ def second_kernel_derivative(
     ndarray of shape (m, p)
         D²_v k - D²_{v'} k.
     """
-    weights = differences.second_weights(differences.HALF_WIDTH)
-    total = np.zeros((len(points), len(centres)))
-    for k, weight in enumerate(weights, start=1):
-        for shift, sign in ((direction, 1.0), (-direction, 1.0), (across, -1.0), (-across, -1.0)):
-            total += sign * weight * function.kernel(points, centres + k * step * shift)
-    return total / step**2
+    weights = differences.second_weights(differences.HALF_WIDTH) / step**2
+    steps = step * np.arange(1, len(weights) + 1)[:, None]
+    shifts = np.vstack([steps * direction, -steps * direction, steps * across, -steps * across])
+    # one call for all shifts: kernels may loop over the points on the left
+    values = function.kernel(points, (centres + shifts[:, None]).reshape(-1, centres.shape[1]))
+    signed = np.concatenate([weights, weights, -weights, -weights])
+    difference: Float = np.einsum("s,msp->mp", signed, values.reshape(len(points), len(shifts), len(centres)))
+    return difference
 
 
 def scaled(

@@ -12,10 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from provable.arithmetic import EPSILON
+from provable.recovery.kernel_regime.function_matching.local_sweeps import swept
 from provable.recovery.kernel_regime.function_matching.oracle import Float, TrainedFunction
+from provable.recovery.kernel_regime.function_matching.slopes import slopes
 
 OVERSAMPLING = 1.5
 """Values of the function for each unknown."""
+
+FEW_UNKNOWNS, MOST_UNKNOWNS = 2_000, 8_000
+"""Up to the first number of unknowns joint steps are cheap, and up to the second possible; sweeps come first between them."""
 
 STEPS = 12
 """The most Gauss-Newton steps."""
@@ -99,6 +105,8 @@ def refined(
         The best iterate.
     """
     where = samples_around(points, radius, rng)
+    if points.size + len(points) > FEW_UNKNOWNS:
+        points, coefficients, _ = swept(function, points, coefficients, where, radius, rng)
     values = function.values(where)
     size = max(float(np.linalg.norm(values)), np.finfo(float).tiny)
     best = Refined(points, coefficients, np.inf, 0)
@@ -113,7 +121,11 @@ def refined(
         stalled = stalled + 1 if misfit > best.misfit / 2 else 0
         if misfit < best.misfit:
             best = Refined(trial, weights, misfit, step)
-        if step == STEPS or stalled == 2:
+        # the kernel values of N atoms, each with a few roundings for every coordinate; below that a step changes nothing
+        rounding = (
+            10 * (points.shape[1] + 10) * EPSILON * float(np.linalg.norm(np.abs(weights) @ np.abs(kernel))) / size
+        )
+        if step == STEPS or stalled == 2 or misfit < rounding or points.size + len(points) > MOST_UNKNOWNS:
             break
         change, weight_change = _step(function, where, trial, weights, kernel, residual, rng)
         # a point moves by at most half its own norm or radius in one step
@@ -178,38 +190,3 @@ def _inverse_factor(triangular: Float) -> Float:
     # below this the direction is rounding of the differences: a length that a homogeneous kernel does not see
     inverse = np.where(values > 1e-7 * values[0], 1 / np.where(values > 0, values, 1.0), 0.0)
     return (right.T * inverse) / scale[:, None]
-
-
-def slopes(function: TrainedFunction, where: Float, points: Float, rng: np.random.Generator) -> tuple[Float, Float]:
-    """The numbers a, b with ∇_x k(z, x) = a z + b x.
-
-    Parameters
-    ----------
-    function : TrainedFunction
-        Gives the kernel.
-    where : ndarray of shape (S, free)
-        The z.
-    points : ndarray of shape (N, free)
-        The x, none of them zero.
-    rng : Generator
-        For the second direction.
-
-    Returns
-    -------
-    along_z, along_x : ndarray of shape (N, S)
-        a and b, from central differences along x and across it.
-    """
-    norms = np.linalg.norm(points, axis=1, keepdims=True)
-    lines = rng.standard_normal(points.shape)
-    lines -= np.einsum("jd,jd->j", lines, points)[:, None] * points / norms**2
-    lines *= norms / np.linalg.norm(lines, axis=1, keepdims=True)
-    step = 2.0**-17  # the cube root of the unit roundoff
-    radial, across = (
-        (function.kernel(points + step * line, where) - function.kernel(points - step * line, where)) / (2 * step)
-        for line in (points, lines)
-    )
-    # across: a (z·v), radial: a (z·x) + b ‖x‖²
-    products = lines @ where.T
-    along_z = across / np.where(np.abs(products) > 0, products, np.inf)
-    along_x = (radial - along_z * (points @ where.T)) / norms**2
-    return along_z, along_x
