@@ -14,7 +14,7 @@ import numpy as np
 
 from provable.recovery.kernel_regime.function_matching.oracle import Float, TrainedFunction
 
-HALF_WIDTH = 4
+HALF_WIDTH = 6
 """m, the nodes on each side."""
 
 LARGEST_STEP, SMALLEST_STEP = 2.0**-2, 2.0**-10
