@@ -91,9 +91,9 @@ class Angles:
     Attributes
     ----------
     near, far : ndarray of shape (n, m)
-        sin²(θ/2) and cos²(θ/2); both are 1/2 where a point is zero.
+        sin²(θ/2) and cos²(θ/2); numbers without a meaning where one of both points is zero.
     same : pair of ndarray of int
-        Rows and columns of the pairs that are twice the same point: 0 and 1 there, also if it is zero.
+        Rows and columns of the pairs that are twice the same point: exactly 0 and 1 there, also if it is zero.
     """
 
     near: Numbers
@@ -146,26 +146,18 @@ def block_of_angles(
     spread = float(halves.max()) + float(other_halves.max())
     # with 64 units of 2⁻⁵²·s at least, what the product says is positive beyond the threshold
     threshold = spread * max(DELICATE * spread, 64 * EPSILON)
-    zero, other_zero = left.squares[rows] == 0, right.squares[columns] == 0
-    # a zero point has no angle with others; two of them are the same point
-    for array in (near, far):
-        array[zero] = 0.5
-        array[:, other_zero] = 0.5
-    same_rows, same_columns = np.nonzero(zero[:, None] & other_zero) if zero.any() and other_zero.any() else _NONE
+    same = _NONE
     if float(near.min()) < threshold:
         pairs = np.nonzero(near < threshold)
-        squares, same = _squared_distances(left, right, rows, columns, pairs, -1.0)
+        squares, equal = _squared_distances(left, right, rows, columns, pairs, -1.0)
         near[pairs], far[pairs] = squares / 4, 1 - squares / 4
-        same_rows = np.concatenate([same_rows, pairs[0][same]])
-        same_columns = np.concatenate([same_columns, pairs[1][same]])
+        same = (pairs[0][equal], pairs[1][equal])
     # sums of the points are not centred, so that nothing makes their errors smaller
     if float(far.min()) < DELICATE / 4:
         pairs = np.nonzero(far < DELICATE / 4)
         squares, _ = _squared_distances(left, right, rows, columns, pairs, 1.0)
         far[pairs], near[pairs] = squares / 4, 1 - squares / 4
-    near[same_rows, same_columns] = 0.0
-    far[same_rows, same_columns] = 1.0
-    return Angles(near, far, (same_rows, same_columns))
+    return Angles(near, far, same)
 
 
 _NONE = (np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp))

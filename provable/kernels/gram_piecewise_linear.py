@@ -11,7 +11,7 @@ from provable.kernels.arc_cosine import PiecewiseLinear
 from provable.kernels.gram_angles import Angles, Numbers
 from provable.kernels.layer_recursion import Recursion
 
-ARRAYS = 4
+ARRAYS = 3
 """Arrays of working memory that `fill` needs, beside the angles and the result."""
 
 
@@ -66,7 +66,7 @@ class PiecewiseLinearRecursion:
     Parameters
     ----------
     constants : Recursion
-        The network; its dual activation is piecewise linear with a negative slope from 0 to 1.
+        The network; its dual activation is piecewise linear, with a negative slope that `of` accepts.
 
     Notes
     -----
@@ -91,11 +91,12 @@ class PiecewiseLinearRecursion:
         Returns
         -------
         PiecewiseLinearRecursion or None
-            None for other activations. Negative slopes below zero are among them: there points may come closer to each other
-            from being opposite, which this recursion does not follow to the last digit.
+            None for other activations, negative slopes below zero and those just below one among them: there points that are
+            opposite stay so or come close to each other, which this recursion does not follow to the last digit.
         """
         dual = constants.dual
-        return cls(constants) if isinstance(dual, PiecewiseLinear) and 0 <= dual.negative_slope <= 1 else None
+        followed = isinstance(dual, PiecewiseLinear) and (0 <= dual.negative_slope <= 0.95 or dual.negative_slope == 1)
+        return cls(constants) if followed else None
 
     @property
     def negative_slope(self) -> float:
@@ -158,12 +159,10 @@ class PiecewiseLinearRecursion:
             Where the kernel goes.
         """
         constants, near = self.constants, angles.near
-        # behind a ReLU no angle is obtuse, and q alone tells it to the last digit
-        far = None if self.negative_slope == 0 else angles.far
         theta = result if constants.tangent else None
         for layer in range(constants.depth + 1):
             if layer > 0 and self.negative_slope != 1:
-                self._activate(near, angles.far if layer == 1 else far, workspace, theta)
+                self._activate(near, angles.far if layer == 1 else None, workspace, theta)
             if theta is not None:
                 correlation = theta if layer == 0 else workspace[0]
                 gain = constants.gain / constants.weight_variance
@@ -174,7 +173,7 @@ class PiecewiseLinearRecursion:
                 if layer > 0:
                     np.add(theta, correlation, out=theta)
             if constants.bias_variance:
-                _mix(near, angles.far if layer == 0 else far, left, right, layer, workspace, theta)
+                _mix(near, angles.far if layer == 0 else None, left, right, layer, workspace, theta)
             if left.offset:
                 np.multiply(left.offset[layer][:, None], right.offset[layer], out=workspace[0])
                 np.add(result, workspace[0], out=result)
@@ -188,9 +187,9 @@ class PiecewiseLinearRecursion:
     def _activate(self, near: Numbers, far: Numbers | None, workspace: Numbers, theta: Numbers | None) -> None:
         """The angles of the activations, and theta times their slopes."""
         share = (1 - self.negative_slope) ** 2 / (1 + self.negative_slope**2) / math.pi
-        sine, cosine, half, change = workspace
+        sine, cosine, half = workspace[:3]
         np.sqrt(near, out=sine)
-        if far is None:
+        if far is None:  # behind an activation 1 + u is of the order s at least, and the error of θ is multiplied by s
             np.subtract(1.0, near, out=cosine)
             np.sqrt(cosine, out=cosine)
             np.arcsin(sine, out=half)
@@ -201,11 +200,6 @@ class PiecewiseLinearRecursion:
         np.subtract(half, sine, out=sine)
         np.multiply(sine, share, out=sine)
         np.multiply(half, 2 * share, out=half)
-        if far is not None:
-            # how much q falls and p grows
-            np.multiply(half, near, out=change)
-            np.subtract(change, sine, out=change)
-            np.add(far, change, out=far)
         np.subtract(1.0, half, out=half)
         np.multiply(near, half, out=near)
         np.add(near, sine, out=near)

@@ -23,7 +23,7 @@ BALLS = Arithmetic("ball", bits=200)
 LARGEST_ERROR = 1e-14
 
 biases = st.sampled_from(({}, {"bias_variance": 0.01}, {"bias_variance": 2.0}, {"biases": "zero-initialised"}))
-activations = st.sampled_from(("relu", "erf", "identity", LeakyReLU(0.2), LeakyReLU(-0.5)))
+activations = st.sampled_from(("relu", "erf", "identity", LeakyReLU(0.2), LeakyReLU(0.9375), LeakyReLU(-0.5)))
 
 
 @st.composite
@@ -129,6 +129,41 @@ def test_blocks_agree_with_differences_of_all_pairs(kernel, seed, dimension):
     bound = 30 * (kernel.depth + dimension) * EPSILON * scale
     assert np.all(np.abs(values - patchless) <= bound)
     assert np.all(np.abs(values - both[:33, 33:]) <= bound)
+
+
+@given(seeds(), st.integers(16, 40))
+def test_the_diagonal_has_no_rounding_error_of_angles(seed, count):
+    points, _ = delicate_points(np.random.default_rng(seed), 4, count)
+    with pytest.MonkeyPatch.context() as patch:
+        small_blocks(patch)
+        values = gram(ntk(3, "relu"), points)
+    # (depth + 1)·σ_w²‖x‖²/d, here by powers of two
+    assert np.array_equal(np.diag(values), 2 * (points * points).sum(axis=1))
+    for radius in 10.0 ** -np.arange(3, 17):
+        cluster = 1 + radius * points
+        assert np.array_equal(np.diag(gram(ntk(3, "relu"), cluster)), 2 * (cluster * cluster).sum(axis=1))
+
+
+@pytest.mark.parametrize("activation", ["relu", "erf", LeakyReLU(0.2)])
+@pytest.mark.parametrize("options", [{}, {"bias_variance": 1.0}])
+def test_points_that_are_hardly_different_at_all(activation, options):
+    rng = np.random.default_rng(0)
+    cluster = np.ones((20, 3)) + 1e-14 * rng.standard_normal((20, 3))
+    small = np.stack([np.ones(60), 10.0 ** -np.arange(0.0, 180.0, 3.0)], axis=1)
+    kernel = ntk(6, activation, **options)
+    for points in (cluster, small, -small):
+        values = gram(kernel, points)  # no square root of a negative number
+        assert relative_errors(kernel, values[::9, ::4], points[::9], points[::4]).max() < LARGEST_ERROR
+
+
+def test_opposite_points_stay_opposite_in_nearly_linear_networks():
+    angles = np.pi - 10.0 ** -np.arange(0.0, 10.0)
+    points = np.concatenate([[[1.0, 0.0]], np.stack([np.cos(angles), np.sin(angles)], axis=1)])
+    for slope in (0.9, 0.95, 0.998, 1 - 2.0**-40):
+        for options in ({}, {"bias_variance": 1e-8}):
+            kernel = ntk(3, LeakyReLU(slope), **options)
+            errors = relative_errors(kernel, gram(kernel, points)[:1], points[:1], points)
+            assert errors.max() < LARGEST_ERROR
 
 
 @given(seeds(), st.integers(0, 3), st.sampled_from((2.0**-20, 2.0, 2.0**30)))
