@@ -152,6 +152,29 @@ def test_two_crowded_axes_defeat_biases_that_start_at_zero():
     assert definiteness(shallow, points[:4]).verdict == DEFINITE
 
 
+@pytest.mark.parametrize(
+    ("kernel", "points"),
+    [
+        (ntk(1, "relu", biases="zero-initialised"), [[1.0, 2.0], [2.0, 4.0], [5.0, 10.0]]),
+        (ntk(2, "relu", biases="zero-initialised"), [[-1.0, 2.0], [0.0, 1.0], [-2.0, 4.0], [-3.0, 6.0]]),
+        (ntk(1, LeakyReLU(-1.0)), [[1.0, 2.0], [0.0, 1.0], [-2.0, -4.0]]),
+        (nngp(2, LeakyReLU(-1.0)), [[1.0, 2.0], [3.0, 6.0]]),
+        (ntk(2, "erf"), [[1.0, 2.0], [-1.0, -2.0]]),
+        (nngp(1, "gelu"), [[1.0, 2.0], [0.0, 1.0], [1.0, 3.0], [-1.0, -2.0], [0.0, -1.0], [-1.0, -3.0]]),
+        (ntk(1, "identity", biases="zero-initialised"), [[1.0, 1.0], [2.0, 1.0], [3.0, 1.0]]),
+    ],
+)
+def test_every_obstruction_is_invisible(kernel, points):
+    points = np.array(points)
+    found = definiteness(kernel, points)
+    assert found.verdict == SINGULAR
+    weights = np.array([float(c) for c in found.coefficients])
+    gram = kernel(points)
+    scale = (abs(weights) @ np.sqrt(np.diagonal(gram))) * np.sqrt(gram.max())
+    # a kernel value is good to a small multiple of (depth + d) roundings
+    assert np.abs(gram @ weights).max() < 30 * 4 * 2**-52 * scale
+
+
 def test_spheres():
     assert definiteness(ntk(2, "relu")).verdict == DEFINITE
     one = definiteness(ntk(1, "relu"))
