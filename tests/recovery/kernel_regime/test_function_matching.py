@@ -67,6 +67,27 @@ def test_digits_with_a_bias_coordinate():
     assert found.measure.matching(Measure(points, coefficients)).error < EXACT
 
 
+def test_without_bias_lengths_stay_open_and_independent_points_get_their_signs():
+    rng = np.random.default_rng(3)
+    points, kernel = gaussian(6, 12, rng), ntk(1, "relu")
+    coefficients = rng.choice([-1.0, 1.0], 6) * rng.uniform(0.5, 2.0, 6)
+    found = recover_from_function(trained(kernel, points, coefficients), kernel, 12)
+    assert found.status == "consistent", found.reason
+    assert found.fibre == ("permutation", "positive-scaling")
+    matching = found.measure.matching(Measure(points, coefficients), fibre=("permutation", "positive-scaling"))
+    assert matching.error < EXACT
+
+
+def test_of_coincident_points_the_sum_of_coefficients_is_seen():
+    rng = np.random.default_rng(4)
+    points, kernel = gaussian(4, 12, rng), ntk(1, "relu", bias_variance=1.0)
+    points[1] = points[0]
+    coefficients = np.array([1.0, 0.5, -1.0, 0.0])  # and one that is invisible
+    found = recover_from_function(trained(kernel, points, coefficients), kernel, 12)
+    assert (found.status, found.count) == ("consistent", 2)
+    assert found.measure.matching(Measure(points[[0, 2]], np.array([1.5, -1.0]))).error < EXACT
+
+
 @pytest.mark.parametrize("bad", [lambda z: np.full(len(z), np.nan), lambda z: z, lambda z: np.full(len(z), "a")])
 def test_what_an_oracle_returns_is_checked(bad):
     with pytest.raises(InputError, match="function: returned"):

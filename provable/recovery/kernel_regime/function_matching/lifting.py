@@ -184,6 +184,54 @@ def scaled(
     return points, coefficients, undecided, homogeneous
 
 
+def signed(
+    function: TrainedFunction,
+    points: Float,
+    coefficients: Float,
+    undecided: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    where: Float,
+) -> tuple[Float, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    """Choose the signs that second derivatives leave open by the values of the function, where that is a linear problem.
+
+    Parameters
+    ----------
+    function : TrainedFunction
+        The function and its kernel.
+    points : ndarray of shape (N, free)
+        Points with either sign where undecided.
+    coefficients : ndarray of shape (N,)
+        Their coefficients.
+    undecided : ndarray of bool, shape (N,)
+        Where the sign is open.
+    where : ndarray of shape (S, free)
+        Points at which values are compared.
+
+    Returns
+    -------
+    points : ndarray of shape (N, free)
+        Points with their signs.
+    undecided : ndarray of bool, shape (N,)
+        Where the sign is still a guess.
+
+    Notes
+    -----
+    With e and o the even and odd part of k(z, ·), h - Σ α_j e(z, x_j) = Σ_j s_j α_j o(z, x_j) with s_j = ±1. For one hidden
+    ReLU layer o is linear in x, and the s_j are determined as real numbers if the undecided points are independent.
+    """
+    plus, minus = function.kernel(points, where), function.kernel(-points, where)
+    even, odd = coefficients[:, None] * (plus + minus) / 2, coefficients[:, None] * (plus - minus) / 2
+    rest = function.values(where) - even.sum(axis=0) - odd[~undecided].sum(axis=0)
+    design = odd[undecided].T
+    signs, _, rank, _ = np.linalg.lstsq(design, rest, rcond=1e-8)
+    # rounding to ±1 is safe below a half; a quarter leaves room for what the points' own errors add
+    certain = (np.abs(np.abs(signs) - 1) < 0.25) & (rank == design.shape[1])
+    points, undecided = points.copy(), undecided.copy()
+    chosen = np.flatnonzero(undecided)
+    points[chosen[signs < 0]] *= -1
+    undecided[chosen[certain]] = False
+    return points, undecided
+
+
 def _fitted(shapes: Float, target: Float) -> tuple[Float, Float]:
     """Best factors of given functions for a target, and relative misfits."""
     squared = np.einsum("lp,lp->l", shapes, shapes)

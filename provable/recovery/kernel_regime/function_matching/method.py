@@ -144,6 +144,10 @@ class _Search:
             return self.nothing("; ".join(reasons) or "rank: the blocks span nothing but the identity")
         lifts = lifting.lifted(function, span, directions, self.radius, self.rng)
         points, coefficients, undecided, homogeneous = lifting.scaled(function, span, directions, lifts, self.radius)
+        odd = self._odd(points)
+        if undecided.any() and not odd:
+            where = block_span.points_in(np.eye(function.free), 2 * len(points) + 20, self.radius, self.rng)
+            points, undecided = lifting.signed(function, points, coefficients, undecided, where)
         result = refinement.refined(function, points, coefficients, self.radius, self.rng)
         points, coefficients = result.points, result.coefficients
         if homogeneous:
@@ -152,7 +156,7 @@ class _Search:
         fibre = ["permutation"]
         if homogeneous:
             fibre.append("positive-scaling")
-        if self._odd(points):
+        if odd:
             flipped = coefficients < 0
             points[flipped], coefficients[flipped] = -points[flipped], -coefficients[flipped]
             fibre.append("joint-sign")
