@@ -11,7 +11,7 @@ from provable.recovery.kernel_regime.arrangement_walk_orientation import canonic
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize(("count", "dimension"), [(20_000, 100), (5_000, 784), (60_000, 784)])
+@pytest.mark.parametrize(("count", "dimension"), [(2_000, 50), (20_000, 100), (5_000, 784), (60_000, 784)])
 def test_all_points_in_general_position(count, dimension):
     rng = np.random.default_rng(0)
     points = rng.standard_normal((count, dimension))
@@ -27,4 +27,7 @@ def test_all_points_in_general_position(count, dimension):
         nearest[start : start + 1000] = (wanted[start : start + 1000] @ found.T).argmax(axis=1)
     assert len(set(nearest.tolist())) == count
     assert np.linalg.norm(found[nearest] - wanted, axis=1).max() <= 1e-12
-    assert (np.abs(walk.measure.coefficients[nearest] - coefficients) <= 2e-12 * np.abs(coefficients)).all()
+    # A jump's own rounding bounds the error of its norm, whatever that norm is.
+    signs = np.sign(walk.measure.coefficients[nearest])
+    assert (signs == np.sign(coefficients)).all()
+    assert np.abs(walk.measure.coefficients[nearest] - coefficients).max() <= walk.smallest_visible_jump
