@@ -179,7 +179,7 @@ class GaussianGate:
         mixed = covariance.scale * (angles + u * u * (1 / (1 + p) + 1 / (1 + q))) / root
         half = ((gaps[0] + gaps[1]) + (own + other) - 2 * mixed) / (4 * np.pi) + covariance.below_one * gate
         lengths = [0.25 + (np.arctan(v / w) + g) / (2 * np.pi) for v, w, g in ((p, ours, own), (q, theirs, other))]
-        radial = (between + own - other) / (2 * np.pi) / (np.sqrt(lengths[0]) + np.sqrt(lengths[1]))
+        radial = (between + (own - other)) / (2 * np.pi) / (np.sqrt(lengths[0]) + np.sqrt(lengths[1]))
         below: Float = (half - radial * radial / 2) / np.sqrt(lengths[0] * lengths[1])
         return below
 
