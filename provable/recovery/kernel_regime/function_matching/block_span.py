@@ -23,7 +23,7 @@ from provable.recovery.kernel_regime.function_matching.rank_one import packed, u
 CLEAR_GAP = 10.0
 """Singular values count as separated from rounding if they fall by this factor."""
 
-NOISE_RANGE = 30.0
+NOISE_RANGE = 300.0
 """How far the measured level of noise may be off, either way."""
 
 SMALLEST_COMPLEMENT = 4
