@@ -147,7 +147,8 @@ class Covariance:
         shape = self.same.shape
         p, q = np.broadcast_to(left[:, None], shape), np.broadcast_to(right[None, :], shape)
         spread = np.asarray(arithmetic.sqrt(p)) + np.asarray(arithmetic.sqrt(q))
-        norm = np.asarray(arithmetic.sqrt((p + offset) * (q + offset)))
+        # roots first: products of tiny or huge variances leave the range of float64
+        norm = np.asarray(arithmetic.sqrt(p + offset)) * np.asarray(arithmetic.sqrt(q + offset))
         positive = nonzero(norm)
         norm, spread = or_one(norm, positive), or_one(spread, nonzero(spread))
         difference = (p - q) / spread

@@ -131,7 +131,7 @@ class DenseKernel:
         Raises
         ------
         InputError
-            If the shapes do not fit, a number is not finite or the arithmetics differ.
+            If the shapes do not fit, a number is not finite, a norm is out of the range of float64 or the arithmetics differ.
         ArithmeticUnsupported
             For rationals and residues, in which the kernel has no value.
         UnsupportedError
@@ -142,8 +142,7 @@ class DenseKernel:
         -----
         Many float64 points go through `gram`, by blocks and on all cores.
         """
-        left, right = _pair(X, Z)
-        recursion = self.recursion(left)
+        left, right, recursion = self._checked(X, Z)
         if left.dtype != object and len(left) * len(right) >= gram_blocks.LEAST_PAIRS:
             return gram_blocks.matrix_of(recursion, left, right)
         return recursion.values(covariances.of_inputs(left, right))
@@ -180,8 +179,8 @@ class DenseKernel:
         ‖x‖⁻¹√(k(x, x)k(z, z)), the error is a small multiple of (depth + d)·2⁻⁵²/sin θ, with θ the angle between the points,
         to which a random bias adds a coordinate; this is also how much rounding x changes the gradient.
         """
-        left, right = _pair(X, Z)
-        return input_derivatives.gradient(self.recursion(left), left, right, coefficients)
+        left, right, recursion = self._checked(X, Z, derivatives=True)
+        return input_derivatives.gradient(recursion, left, right, coefficients)
 
     def hessian(self, X: Any, Z: Any, coefficients: Any, directions: Any = None) -> Float:
         """Hessians in x of h(x) = Σ_j α_j k(x, z_j).
@@ -208,8 +207,8 @@ class DenseKernel:
         InputError
             If the shapes do not fit, a number is not finite, or a point x is zero where the kernel has a kink at zero.
         """
-        left, right = _pair(X, Z)
-        return input_derivatives.hessian(self.recursion(left), left, right, coefficients, directions)
+        left, right, recursion = self._checked(X, Z, derivatives=True)
+        return input_derivatives.hessian(recursion, left, right, coefficients, directions)
 
     def partials(self, X: Any, Z: Any) -> Partials:
         """Partial derivatives of k(x, z) by t = x·z and r = ‖x‖².
@@ -232,8 +231,8 @@ class DenseKernel:
         InputError
             If the shapes do not fit, a number is not finite, or a point x is zero where the kernel has a kink at zero.
         """
-        left, right = _pair(X, Z)
-        return input_derivatives.partials(self.recursion(left), left, right)
+        left, right, recursion = self._checked(X, Z, derivatives=True)
+        return input_derivatives.partials(recursion, left, right)
 
     def recursion(self, points: Array) -> Recursion:
         """The constants of the layer recursion.
@@ -265,6 +264,13 @@ class DenseKernel:
             gain=one * self.width if standard else weight,
             bias_gain=bias if self.biases == "random" and not standard else trained,
         )
+
+    def _checked(self, X: Any, Z: Any, *, derivatives: bool = False) -> tuple[Array, Array, Recursion]:
+        left, right = _pair(X, Z)
+        recursion = self.recursion(left)
+        for points, what in ((left, "X"), (right, "Z")):
+            recursion.require_range(points, what, derivatives=derivatives)
+        return left, right, recursion
 
 
 def _pair(X: Any, Z: Any) -> tuple[Array, Array]:

@@ -111,8 +111,8 @@ def gram(
     Raises
     ------
     InputError
-        If shapes do not fit, a number or a squared norm is not finite, or a limit or number of threads is not a positive
-        integer.
+        If shapes do not fit, a number is not finite, a norm is out of the range of float64, or a limit or number of threads
+        is not a positive integer.
     ArithmeticUnsupported
         For other numbers than float64: call the kernel itself.
     UnsupportedError
@@ -126,7 +126,10 @@ def gram(
     right = left if Z is None else _points(Z, "Z")
     if left.shape[1] != right.shape[1]:
         raise InputError(f"Z: found points of dimension {right.shape[1]}; {left.shape[1]} is accepted")
-    return matrix_of(kernel.recursion(left), left, right, memory_limit=memory_limit, threads=threads)
+    recursion = kernel.recursion(left)
+    for points, what in ((left, "X"), (right, "Z")):
+        recursion.require_range(points, what)
+    return matrix_of(recursion, left, right, memory_limit=memory_limit, threads=threads)
 
 
 def matrix_of(
@@ -144,7 +147,7 @@ def matrix_of(
     recursion : Recursion
         The layers of the kernel.
     left : ndarray of shape (n, d)
-        Points, finite.
+        Points, finite and within the range of `Recursion.require_range`.
     right : ndarray of shape (m, d)
         Points; the matrix is symmetric if they are the same.
     memory_limit, threads : int, optional
@@ -158,7 +161,7 @@ def matrix_of(
     Raises
     ------
     InputError
-        If a squared norm is beyond float64, or a limit or number of threads is not a positive integer.
+        If a limit or number of threads is not a positive integer.
     UnsupportedError
         If the matrix would not fit into memory.
     """
@@ -169,11 +172,7 @@ def matrix_of(
     result = np.empty(shape)
     if 0 in shape:
         return result
-    with np.errstate(over="ignore"):
-        left_points, right_points = directions(left) * 2 if symmetric else directions(left, right)
-    for name, points in (("X", left_points), ("Z", right_points)):
-        if not np.isfinite(points.squares).all():
-            raise InputError(f"{name}: found a point whose squared norm is beyond float64; smaller points are accepted")
+    left_points, right_points = directions(left) * 2 if symmetric else directions(left, right)
     evaluate, arrays = _evaluation(recursion, left_points, right_points)
 
     def fill(block: tuple[slice, slice], workspace: Numbers) -> None:

@@ -34,6 +34,9 @@ TRUNCATION = EPSILON
 HOPELESS = 1e-8
 """A degree that leaves out that much by the asymptotic law is not tried."""
 
+LARGEST_VARIANCE = 1e6
+"""Beyond, the quadrature would need more than 2·10⁵ nodes for every point."""
+
 END = 13.5
 """Beyond, the square root of the normal density and with it every integrand is below a rounding error."""
 
@@ -169,6 +172,11 @@ class _Expectations:
         u = np.where(multiples, 0.0, u)
         reach = float(np.abs(u).max(initial=0.0))
         largest = max(float(p.max(initial=0.0)), float(q.max(initial=0.0)))
+        if largest > LARGEST_VARIANCE:
+            raise UnsupportedError(
+                f"{activation.type}: found pre-activations of variance {largest:.3g}; its expectations are integrated up to "
+                f"{LARGEST_VARIANCE:.0e}: smaller inputs, weight or bias variances are accepted"
+            )
         decay = 2 * _half_strip(activation) / math.sqrt(largest) if largest > 0 else math.inf
         for degree in DEGREES:
             if math.exp(-decay * math.sqrt(degree)) * reach**degree > HOPELESS and degree < DEGREES[-1]:

@@ -7,9 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from provable import arithmetic
 from provable.arithmetic import Array, Float
+from provable.errors import InputError
+from provable.kernels.arc_cosine import PiecewiseLinear
 from provable.kernels.covariances import Covariance
 from provable.kernels.dual_activations import Dual, DualActivation, FirstPartials, SecondPartials
+
+FARTHEST = 1e50
+"""Largest norm of a point in float64, and one over the smallest: third powers of variances stay in range."""
+
+FARTHEST_HOMOGENEOUS = 1e150
+"""The same for values of piecewise linear activations, which need no power of a variance beyond the first."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,36 @@ class Recursion:
     input_gain: Any
     gain: Any
     bias_gain: Any
+
+    def require_range(self, points: Array, what: str, *, derivatives: bool = False) -> None:
+        """Refuse points whose kernel would leave the range of float64 on the way.
+
+        Parameters
+        ----------
+        points : ndarray of shape (n, d)
+            Finite points; balls have no such range.
+        what : str
+            Their name, for the message.
+        derivatives : bool, optional
+            Whether derivatives are wanted.
+
+        Raises
+        ------
+        InputError
+            If a norm is too large, or too small and not zero.
+        """
+        if arithmetic.kind(points) != "float64":
+            return
+        homogeneous = isinstance(self.dual, PiecewiseLinear) and not derivatives
+        most = FARTHEST_HOMOGENEOUS if homogeneous else FARTHEST
+        with np.errstate(over="ignore", under="ignore"):
+            norms = np.sqrt(np.einsum("ij,ij->i", points, points))
+        (outside,) = np.nonzero(points.any(axis=1) & ~((norms >= 1 / most) & (norms <= most)))
+        if outside.size:
+            raise InputError(
+                f"{what}: found the norm {norms[outside[0]]:.3g} at index {outside[0]}; zero and norms from "
+                f"{1 / most:.0e} to {most:.0e} are accepted"
+            )
 
     def values(self, inputs: Covariance) -> Array:
         """Evaluate the kernel.

@@ -271,6 +271,31 @@ def test_depth_zero_is_the_linear_kernel():
     assert np.abs(ntk(0, "relu", weight_variance=2.0, bias_variance=1.0)(points) - empirical).max() < 30 * EPSILON * 11
 
 
+@pytest.mark.parametrize("scale", [1e-145, 1e-100, 1e-80, 1e80, 1e100, 1e145])
+@pytest.mark.parametrize("count", [4, 80])
+def test_homogeneous_kernels_keep_their_digits_at_every_scale(scale, count):
+    points = np.random.default_rng(0).standard_normal((count, 3))
+    for kernel in (nngp(2, "relu"), ntk(2, "relu"), ntk(2, LeakyReLU(-0.5)), ntk(2, "identity")):
+        expected, found = kernel(points), kernel(scale * points) / scale / scale
+        size = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+        # as for all float64 values: units of rounding for three layers and three coordinates, and those of the scaling
+        assert np.max(np.abs(found - expected) / size) <= 30 * EPSILON
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1e-60, 1e60, 1e160])
+@pytest.mark.parametrize("activation", ["erf", "gelu", "tanh", "softplus"])
+def test_points_out_of_range_are_refused(scale, activation):
+    points = scale * np.random.default_rng(0).standard_normal((3, 2))
+    kernel = ntk(2, activation, bias_variance=0.25)
+    for call in (lambda: kernel(points), lambda: kernel.gradient(np.ones((1, 2)), points, np.ones(3))):
+        with pytest.raises(
+            InputError, match=r"^[XZ]: found the norm .* at index 0; zero and norms from 1e-50 to 1e\+50"
+        ):
+            call()
+    with pytest.raises(InputError, match=r"^X: found the norm"):
+        ntk(1, "relu").partials(points, np.ones((1, 2)))
+
+
 def test_no_points_and_one_point():
     kernel = ntk(2, "relu", bias_variance=1.0)
     assert kernel(np.zeros((0, 3))).shape == (0, 0)

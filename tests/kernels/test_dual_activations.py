@@ -142,6 +142,12 @@ def test_a_slow_series_is_refused_and_names_what_it_leaves_out(activation):
     assert np.isfinite(kernel(x, np.array([[0.0, 1.0]]))).all()
 
 
+@pytest.mark.parametrize("scale", [1e4, 1e20, 1e49])
+def test_variances_beyond_the_quadrature_are_refused(scale):
+    with pytest.raises(UnsupportedError, match="smaller inputs, weight or bias variances are accepted"):
+        nngp(1, "tanh")(np.full((1, 2), scale))
+
+
 def test_a_series_is_none_in_balls():
     with BALLS.working(), pytest.raises(ArithmeticUnsupported, match="tanh is a truncated series"):
         ntk(1, "tanh")(BALLS.convert(np.ones((1, 2))))
