@@ -44,9 +44,9 @@ def conditional_variances(gram: Array) -> Array:
     Raises
     ------
     InputError
-        If the matrix is not square.
+        If the matrix is not square, or singular.
     """
-    inverse = arithmetic.solve(_square(gram), _identity(gram))
+    inverse = _solve(gram, _identity(gram))
     variances: Array = 1 / np.diag(inverse)
     return variances
 
@@ -69,7 +69,7 @@ def leave_one_out_residuals(gram: Array, coefficients: Array) -> Array:
     Raises
     ------
     InputError
-        If the shapes do not fit.
+        If the shapes do not fit, or the matrix is singular.
     """
     variances = conditional_variances(gram)
     residuals: Array = _fitting(gram, coefficients) * _column(variances, coefficients)
@@ -94,7 +94,7 @@ def deletion_costs(gram: Array, coefficients: Array) -> Array:
     Raises
     ------
     InputError
-        If the shapes do not fit.
+        If the shapes do not fit, or the matrix is singular.
     """
     alpha = _fitting(gram, coefficients)
     squares = alpha * alpha
@@ -144,13 +144,13 @@ def distance_parts(
     Raises
     ------
     InputError
-        If the shapes do not fit.
+        If the shapes do not fit, or the matrix is singular.
     """
     beta = _fitting(other_gram, other_coefficients)
     errors = _fitting(gram, values) - cross @ beta
-    residual_gram = other_gram - cross.T @ arithmetic.solve(_square(gram), cross)
+    residual_gram = other_gram - cross.T @ _solve(gram, cross)
     return DistanceParts(
-        (errors * arithmetic.solve(gram, errors)).sum(),
+        (errors * _solve(gram, errors)).sum(),
         (beta * (residual_gram @ beta)).sum(),
     )
 
@@ -159,6 +159,16 @@ def _square(gram: Array) -> Array:
     if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or gram.size == 0:
         raise InputError(f"gram: found shape {gram.shape}; a square matrix is accepted")
     return gram
+
+
+def _solve(gram: Array, right: Array) -> Array:
+    try:
+        return arithmetic.solve(_square(gram), right)
+    except ZeroDivisionError:
+        raise InputError(
+            "gram: found a singular matrix; of dependent points no single coefficient, variance or deletion cost is "
+            "determined: matrices of independent ones are accepted"
+        ) from None
 
 
 def _fitting(gram: Array, numbers: Array) -> Array:

@@ -153,7 +153,7 @@ def interpolant(kernel: Kernel, points: ArrayLike, values: ArrayLike, *, ridge: 
     factor, failed = scipy.linalg.lapack.dpotrf(regular, lower=1, clean=1)
     if not failed:
         reciprocal, _ = scipy.linalg.lapack.dpocon(factor, np.linalg.norm(regular, 1), uplo="L")
-        failed = reciprocal <= len(x) * EPSILON
+        failed = not reciprocal > len(x) * EPSILON
     if failed:
         raise InputError(_singular(x))
     alpha = scipy.linalg.cho_solve((factor, True), y)

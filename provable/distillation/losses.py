@@ -83,9 +83,14 @@ def kip(
     Raises
     ------
     InputError
-        As `interpolant`, for the synthetic set.
+        As `interpolant`, for the synthetic set, and if the labels of both sets do not fit together.
     """
     fitted = interpolant(kernel, points, labels, ridge=ridge)
+    _require_same_outputs(labels, training_labels)
+    if len(training_labels) != len(training_points):
+        raise InputError(
+            f"training_labels: found {len(training_labels)} of them for {len(training_points)} points; one each is accepted"
+        )
     cross = np.asarray(kernel(points, training_points), dtype=np.float64)
     alpha = _columns(fitted.coefficients)
     errors = _columns(training_labels) - cross.T @ alpha
@@ -118,10 +123,11 @@ def rkip(target: Interpolant, points: Float, labels: Float, *, ridge: float = 0.
     Raises
     ------
     InputError
-        As `interpolant`, for the synthetic set.
+        As `interpolant`, for the synthetic set, and if the labels have another number of outputs than h_T.
     """
     kernel = differentiable(target)
     fitted = interpolant(kernel, points, labels, ridge=ridge)
+    _require_same_outputs(labels, target.values)
     alpha, goal = _columns(fitted.coefficients), _columns(target(points))
     own = fitted.gram @ alpha
     value = 0.5 * (target.squared_norm - 2 * float(np.sum(alpha * goal)) + float(np.sum(alpha * own)))
@@ -179,7 +185,13 @@ def squared_distance(first: Interpolant, second: Interpolant) -> float:
     float
         cᵀGc with coinciding points merged and their coefficients subtracted. Where both functions live on the same
         points its rounding error is proportional to ‖c‖², not to ‖h‖² + ‖g‖² as that of the expanded form.
+
+    Raises
+    ------
+    InputError
+        If the functions have different numbers of outputs.
     """
+    _require_same_outputs(second.values, first.values)
     x = np.concatenate([first.points, second.points])
     c = np.concatenate([_columns(first.coefficients), -_columns(second.coefficients)])
     difference = merge_atoms(x, c)
@@ -236,6 +248,13 @@ def differentiable(target: Interpolant) -> DifferentiableKernel:
         )
     result: DifferentiableKernel = kernel
     return result
+
+
+def _require_same_outputs(labels: Float, others: Float) -> None:
+    # NumPy would stretch one output over several
+    found, accepted = (1 if np.ndim(numbers) == 1 else np.shape(numbers)[1] for numbers in (labels, others))
+    if found != accepted:
+        raise InputError(f"labels: found {found} outputs beside {accepted}; one number of outputs is accepted")
 
 
 def _columns(numbers: Float) -> Float:

@@ -183,3 +183,21 @@ def test_accuracy_by_sign_and_by_class():
         accuracy([1.0], [1.0, 2.0])
     with pytest.raises(InputError, match="values"):
         merge_coincident(np.ones((2, 2)), np.ones(3))
+
+
+def test_singular_matrices_are_refused():
+    ones = np.ones((2, 2))
+    for arithmetic_of in (FLOAT64, RATIONAL):
+        gram = arithmetic_of.convert(ones)
+        for call in (
+            lambda gram=gram: conditional_variances(gram),
+            lambda gram=gram: deletion_costs(gram, gram[0]),
+            lambda gram=gram: distance_parts(gram, gram, gram, gram[0], gram[0]),
+        ):
+            with pytest.raises(InputError, match=r"^gram: found a singular matrix"):
+                call()
+
+
+def test_a_kernel_that_returns_no_numbers_is_refused():
+    with pytest.raises(InputError, match="singular to rounding"):
+        interpolant(lambda X, Z=None: np.full((2, 2), np.nan), np.eye(2), np.ones(2))

@@ -186,3 +186,18 @@ def test_coincident_synthetic_points_are_refused_without_a_ridge_and_accepted_wi
     assert loss.value == pytest.approx(projection_loss(target, x_s[:2]).value, rel=1e-4)
     assert np.all(np.isfinite(loss.by_points))
     assert np.all(np.isfinite(kip(kernel, x_t, y_t, x_s, y_s, ridge=1e-6).by_points))
+
+
+def test_labels_of_different_numbers_of_outputs_are_refused():
+    generator = np.random.default_rng(0)
+    kernel, points, others = ntk(1, "relu"), generator.standard_normal((4, 3)), generator.standard_normal((2, 3))
+    target = interpolant(kernel, points, np.ones(4))
+    for call in (
+        lambda: kip(kernel, points, np.ones(4), others, np.ones((2, 3))),
+        lambda: rkip(target, others, np.ones((2, 3))),
+        lambda: squared_distance(target, interpolant(kernel, others, np.ones((2, 3)))),
+    ):
+        with pytest.raises(InputError, match=r"^labels: found 3 outputs beside 1"):
+            call()
+    with pytest.raises(InputError, match=r"^training_labels: found 1 of them for 4 points"):
+        kip(kernel, points, np.ones(1), others, np.ones(2))
