@@ -244,6 +244,9 @@ def test_an_error_in_a_worker_is_raised():
     class Broken:
         depth, dual, bias_gain, bias_variance = 1, None, 0.0, 0.0
 
+        def require_range(self, points, what):
+            pass
+
         def values(self, covariance):
             raise InputError("layer 2: broken")
 
