@@ -65,7 +65,8 @@ class ArrangementWalk:
     closing_residual, closing_tolerance : float
         The largest distance between the oracle and the recovered map at these neurons, and what rounding explains.
     smallest_visible_jump : float
-        Points with a smaller |α|‖x‖ cannot be told from the oracle's rounding.
+        Points with a smaller |α|‖x‖ cannot be told from the oracle's rounding. One with less than twice `closing_tolerance`
+        may still be missed: without it the map is off by half its jump, which the closing test lets pass.
     """
 
     measure: Measure
@@ -250,7 +251,7 @@ def walk_arrangement(
             asked,
             axes,
             coefficients,
-            noise=min(jump_noise(asked, axes, coefficients, rng), 2.0 * known.rounding),
+            noise=min(jump_noise(asked, axes, coefficients, rng, tolerance=known.tolerance), 2.0 * known.rounding),
             wanted=accuracy / 2 / amplification,
             rng=rng,
             sides=_sides(axes, rough),

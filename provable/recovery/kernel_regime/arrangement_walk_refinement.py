@@ -20,12 +20,22 @@ _MOST_PAIRS = 1 << 16
 _STEP = 1e-9  # beside a hyperplane; of N others about N times that many lie between
 _BRACKET = 6.0  # standard deviations of one coordinate of the error
 _LARGEST_CONDITION = 1e6
+_FINEST = 8.0 * EPSILON  # where g jumps moves by the rounding of w·x_j
+_ROUNDS = 3
 
 
 def jump_noise(
-    oracle: Callable[[Float], Float], directions: Float, coefficients: Float, rng: np.random.Generator
+    oracle: Callable[[Float], Float],
+    directions: Float,
+    coefficients: Float,
+    rng: np.random.Generator,
+    *,
+    tolerance: float = 0.0,
 ) -> float:
     """Measure the error of a jump by taking some of the larger ones again, elsewhere on their hyperplanes.
+
+    A value is rounded like the sum of the points that it sees. So each jump is taken at two opposite neurons: one of them
+    sees the largest of the other points.
 
     Parameters
     ----------
@@ -37,6 +47,8 @@ def jump_noise(
         Their coefficients; the jumps are their products.
     rng : numpy.random.Generator
         Source of randomness.
+    tolerance : float, optional
+        Differences up to it are rounding, whatever the others are.
 
     Returns
     -------
@@ -44,10 +56,13 @@ def jump_noise(
         The Euclidean distance of both values of a jump, as a root mean square over these points.
     """
     larger = np.argsort(-np.abs(coefficients), kind="stable")[: max(1, (len(coefficients) + 1) // 2)]
-    chosen = rng.choice(larger, size=min(_PAIRS, len(larger)), replace=False)
-    jumps = _jumps_across(oracle, directions[chosen], rng)
+    chosen = rng.choice(larger, size=min(_PAIRS // 2, len(larger)), replace=False)
+    there = _on_hyperplanes(directions[chosen], rng)
+    chosen = np.concatenate([chosen, chosen])
+    jumps = _jumps_at(oracle, np.concatenate([there, -there]), directions[chosen], _STEP)
     differences = np.linalg.norm(jumps - directions[chosen] * coefficients[chosen, None], axis=1)
-    alone = differences[differences <= 32.0 * np.median(differences)]  # else another hyperplane lay between
+    # else another hyperplane lay between
+    alone = differences[differences <= max(32.0 * float(np.median(differences)), tolerance)]
     floor = EPSILON * np.median(np.abs(coefficients[chosen]))
     return float(max(np.sqrt(np.mean(alone**2)), floor))
 
@@ -56,9 +71,17 @@ def _jumps_across(
     oracle: Callable[[Float], Float], directions: Float, rng: np.random.Generator, step: float = _STEP
 ) -> Float:
     """The jump across each hyperplane, at a random place of it."""
+    return _jumps_at(oracle, _on_hyperplanes(directions, rng), directions, step)
+
+
+def _on_hyperplanes(directions: Float, rng: np.random.Generator) -> Float:
     there = rng.standard_normal(directions.shape)
     there /= np.linalg.norm(there, axis=1, keepdims=True)
     there -= np.einsum("nd,nd->n", there, directions)[:, None] * directions
+    return there
+
+
+def _jumps_at(oracle: Callable[[Float], Float], there: Float, directions: Float, step: float) -> Float:
     jumps: Float = oracle(there + step * directions) - oracle(there - step * directions)
     return jumps
 
@@ -109,6 +132,7 @@ def refined(
     large that other hyperplanes are likely to lie within them: the estimates say so.
     """
     directions, coefficients = directions.copy(), coefficients.copy()
+    wanted = np.maximum(wanted, _FINEST)
     count, dimension = directions.shape
     errors = 2.0 * noise / np.abs(coefficients) + EPSILON  # twice: jumps differ in how they are rounded
     # Brackets are about 6 errors / √d wide, and w·u_k has the density √d / √(2π) at 0: other hyperplanes are unlikely inside.
@@ -133,8 +157,13 @@ def refined(
     batches = -(-len(chosen) // max(1, dimension // 2))
     bisecting = 2 * pairs.sum() > batches * dimension * (bits + 1)
     if bisecting:
-        for part in np.array_split(rng.permutation(chosen), batches):
-            _bisect(oracle, directions, coefficients, errors, wanted, part, rng)
+        left = chosen
+        for _ in range(_ROUNDS):  # a second one where squares of the errors are left
+            for part in np.array_split(rng.permutation(left), -(-len(left) // max(1, dimension // 2))):
+                _bisect(oracle, directions, coefficients, errors, wanted, part, rng)
+            left = left[errors[left] > 2 * wanted[left]]
+            if not len(left):
+                break
         # The coefficient is the jump's component along the direction, which has 1/√d of its error; the estimates above allow
         # for twice the error, and averages of jumps reached half of what they were taken for.
         pairs = np.minimum(np.floor(pairs / (8 * dimension)), 4 * dimension)
@@ -145,7 +174,7 @@ def refined(
         else:
             coefficients[j] = float(np.linalg.norm(jump)) * np.sign(coefficients[j])
             directions[j] = jump / coefficients[j]
-            errors[j] /= np.sqrt(number + 1)
+            errors[j] = max(errors[j] / np.sqrt(number + 1), _FINEST)
     return directions, coefficients, errors
 
 
@@ -237,4 +266,6 @@ def _bisect(
     directions[part] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
     left_over = errors[part] * _BRACKET / np.sqrt(3.0) / 2.0 ** _bits(errors[part], wanted[part])
     missing = np.sqrt((~measured).mean(axis=0))
-    errors[part] = np.hypot(left_over, missing * errors[part])
+    # Neurons hold s_i times the dual vectors, which are dual to the estimates and not to the points.
+    squares = np.linalg.norm(errors[part] * lengths) * errors[part]
+    errors[part] = np.linalg.norm([left_over, missing * errors[part], squares, np.full(size, _FINEST / 2)], axis=0)

@@ -119,3 +119,47 @@ def test_an_orientation_that_rounding_hides_is_not_claimed():
     walk = walk_arrangement(simulated_network(Measure(truth.points, coefficients)), 30)
     assert walk.measure.size == 20
     assert any("hidden by rounding" in word for word in walk.fibre)
+
+
+def stated_and_true_errors(walk, truth):
+    points = walk.measure.points
+    distances = np.linalg.norm(points[:, None] - truth[None], axis=2)
+    if walk.orientation_is_open:
+        distances = np.minimum(distances, np.linalg.norm(points[:, None] + truth[None], axis=2))
+    return walk.point_errors, distances.min(axis=1) / np.linalg.norm(points, axis=1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([5, 10, 30]), st.floats(-3.0, 9.0), st.integers(0, 2**32))
+def test_stated_errors_hold_where_the_bias_is_a_small_part_of_the_inputs(dimension, magnitude, seed):
+    rng = np.random.default_rng(seed)
+    inputs = np.column_stack([10.0**magnitude * rng.standard_normal((20, dimension - 1)), np.ones(20)])
+    walk = walk_arrangement(simulated_network(Measure(inputs, rng.standard_normal(20))), dimension, bias=1.0, rng=seed)
+    stated, true = stated_and_true_errors(walk, inputs)
+    assert walk.measure.size == 20
+    assert (true <= 10 * stated).all()  # an estimate of a root mean square, so a few times as much happens
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([5, 10, 30]), st.floats(-9.0, -7.0), st.integers(0, 2**32))
+def test_stated_errors_hold_for_noisy_answers(dimension, exponent, seed):
+    # Bisection at once leaves the squares of the errors of jumps, which are large here.
+    rng = np.random.default_rng(seed)
+    points = rng.standard_normal((20, dimension))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    exact = simulated_network(Measure(points, rng.choice([-1.0, 1.0], 20) * rng.uniform(0.02, 2.0, 20)))
+    noise = 10.0**exponent
+    walk = walk_arrangement(lambda w: exact(w) + noise * rng.standard_normal(w.shape), dimension, rng=seed)
+    stated, true = stated_and_true_errors(walk, points)
+    assert (true <= 10 * stated).all()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_one_large_point_blurs_the_jumps_of_the_others(seed):
+    rng = np.random.default_rng(seed)
+    inputs = np.column_stack([rng.standard_normal((10, 3)), np.ones(10)])
+    coefficients = rng.standard_normal(10) * 10.0 ** rng.uniform(-10, -5, 10)
+    coefficients[0] = 1e-2
+    walk = walk_arrangement(simulated_network(Measure(inputs, coefficients)), 4, bias=1.0, rng=seed)
+    stated, true = stated_and_true_errors(walk, inputs)
+    assert (true <= 10 * stated).all()
