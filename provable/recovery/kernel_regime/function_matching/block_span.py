@@ -81,10 +81,10 @@ def deficit_tolerance(span: BlockSpan) -> float:
     Returns
     -------
     float
-        The square of 10 times the rotation noise/σ_R of its weakest direction, between 1e-12 and 1e-4.
+        The square of 10 times the rotation noise/σ_R of its weakest direction, at least 1e-8 and at most 1e-4.
     """
     weakest = float(span.singular_values[len(span.space) - 1])
-    return float(np.clip((10 * span.noise / weakest) ** 2, 1e-12, 1e-4))
+    return float(np.clip((10 * span.noise / weakest) ** 2, 1e-8, 1e-4))
 
 
 def largest_count(size: int) -> int:
