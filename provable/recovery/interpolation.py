@@ -115,7 +115,12 @@ def with_norms(observation: Observation, recovery: Recovery) -> Recovery:
     Recovery
         With points (t x, c / t) such that the linearised network has outputs of the labels' magnitude there, without
         ``"positive-scaling"`` in the fibre, and with the labels; as it was if norms are not open, labels are not known or of
-        several magnitudes, or an output vanishes.
+        several magnitudes, an output vanishes, or the signs of the outputs are not those of the labels.
+
+    Notes
+    -----
+    Norms so chosen are wrong if training stopped before it interpolated, and nothing in the change shows that: there is one
+    norm for each label.
     """
     labels = observation.labels
     if observation.kind != "parameter-change" or "positive-scaling" not in recovery.fibre or labels is None:
@@ -129,9 +134,12 @@ def with_norms(observation: Observation, recovery: Recovery) -> Recovery:
     found = outputs[:, 0]
     if not np.all(np.isfinite(found)) or np.min(np.abs(found), initial=np.inf) <= LABEL_ERROR * np.max(np.abs(found)):
         return recovery
+    if len(found) == len(labels) and np.sum(found > 0) != np.sum(np.asarray(labels, dtype=np.float64) > 0):
+        remark = "norms stay open: the linearised network has other signs at the samples than the labels"
+        return dataclasses.replace(recovery, reason="; ".join(part for part in (recovery.reason, remark) if part))
     factors = magnitudes[0] / np.abs(found)
     scaled = Measure(recovery.points, recovery.coefficients).rescaled(factors)
-    remark = "norms are those with which the linearised network interpolates labels of the stated magnitude"
+    remark = "norms are those with which the linearised network interpolates labels of the stated magnitude, if it does"
     return dataclasses.replace(
         recovery,
         points=scaled.points,

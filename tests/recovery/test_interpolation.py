@@ -87,6 +87,18 @@ def test_early_stopping_hides_labels_and_not_samples():
     assert "does not interpolate" in recovery.reason
 
 
+def test_labels_of_other_signs_leave_the_norms_open():
+    """Training that stopped early: the output of a sample still has the sign that it had at the start."""
+    labels = np.array([1.0, -1.0, 1.0])
+    observation, truth, _, _ = trained(3, 3, 8, 60, bias=False, labels=labels)
+    told = dataclasses.replace(observation, labels=-labels)
+    recovery = provable.recover(told, rng=0)
+    assert "positive-scaling" in recovery.fibre
+    assert recovery.labels is None
+    assert "other signs" in recovery.reason
+    assert recovery.measure.matching(truth, fibre=("permutation", "positive-scaling")).error < 1e-9
+
+
 def test_labels_of_two_magnitudes_leave_the_norms_open():
     labels = np.array([1.0, -2.0, 1.0])
     observation, truth, labels, _ = trained(1, 3, 8, 60, bias=False, labels=labels)

@@ -108,6 +108,20 @@ def test_the_zero_function_has_no_points():
     assert (found.status, found.measure.size) == ("consistent", 0)
 
 
+def test_an_integer_of_numpy_is_a_dimension():
+    found = recover_from_function(lambda z: np.zeros(len(z)), ntk(1, "relu", bias_variance=1.0), np.int64(12))
+    assert found.status == "consistent"
+
+
+@pytest.mark.parametrize("factor", [2.0, -1.0])
+def test_points_on_one_line_are_never_consistent_with_fewer(factor):
+    kernel = ntk(1, "relu", bias_variance=1.0)
+    points = np.random.default_rng(4).standard_normal((3, 12)) / 4
+    points[1] = factor * points[0]
+    found = recover_from_function(trained(kernel, points, np.array([1.0, 0.5, -1.0])), kernel, 12)
+    assert (found.status, found.count) == ("partial", 2)
+
+
 def test_too_small_a_dimension_is_refused():
     with pytest.raises(UnsupportedError, match="free coordinates"):
         recover_from_function(lambda z: np.zeros(len(z)), ntk(1, "relu", bias_variance=1.0), 4)

@@ -74,7 +74,9 @@ def recover_from_function(
     4. Gauss-Newton steps on values of h refine all jointly to rounding.
 
     No step has a starting point to choose, and the kernel needs no derivatives. Points with α_j = 0 are invisible; of
-    coincident points the sum of coefficients is seen; on one ray a homogeneous kernel sees Σ α_j‖x_j‖ only.
+    coincident points the sum of coefficients is seen; on one ray a homogeneous kernel sees Σ α_j‖x_j‖ only, and 0 not at all.
+    Several points on one line through 0, or so many in a subspace that their squares are dependent, are not told apart with
+    other kernels either: the status is ``partial`` or ``failed`` then.
     """
     if not (np.isfinite(radius) and radius > 0):
         raise InputError(f"radius: found {radius!r:.60}; a positive finite number is accepted")

@@ -50,13 +50,13 @@ class TrainedFunction:
     def __init__(
         self, function: Oracle, kernel: Kernel, dimension: int, gradient: Oracle | None, bias: float | None
     ) -> None:
-        if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 1:
+        if isinstance(dimension, bool) or not isinstance(dimension, int | np.integer) or dimension < 1:
             raise InputError(f"dimension: found {dimension!r:.60}; a positive integer is accepted")
         if bias is not None and (not np.isfinite(bias) or bias == 0):
             raise InputError(f"bias: found {bias!r:.60}; a finite number other than 0, or None, is accepted")
         self._function, self._kernel, self._gradient = function, kernel, gradient
-        self.dimension, self.bias = dimension, bias
-        self.free = dimension - (bias is not None)
+        self.dimension, self.bias = int(dimension), bias
+        self.free = self.dimension - (bias is not None)
         self.evaluations = 0
 
     @property

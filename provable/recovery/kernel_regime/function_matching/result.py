@@ -39,7 +39,8 @@ class FunctionRecovery:
     loss_floor : float
         What rounding adds to the loss, since three terms of the size of ‖h‖²_H cancel.
     count : int or None
-        The number of points that the rank of Hessian blocks shows; None if no gap shows one.
+        The number of independent squares p_j p_jᵀ that the rank of Hessian blocks shows; None if no gap shows one. There are
+        more points if squares depend on each other, as for points on one line through 0 or many in a small subspace.
     gap : float
         The ratio of the singular values on both sides of that rank.
     fibre : tuple of str
