@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from provable.arithmetic import Float
+from provable.arithmetic import EPSILON, Float
 from provable.recovery.kernel_regime.arrangement_walk_circle import Crossings
 from provable.recovery.kernel_regime.arrangement_walk_oracle import (
     OracleProbe,
@@ -115,17 +115,15 @@ def neurons_on_hyperplanes(model: Axes, rounding: float, rng: np.random.Generato
     Returns
     -------
     ndarray of shape (m, dimension)
-        About 8/3 of the number of points over the dimension that they span. None if that is at most 2: a hyperplane is then
-        a line, on which the circle has been already.
+        About 8/3 of the number of points over the dimension that they span. None in dimension 2: a hyperplane is then a line,
+        on which the circle has been already.
     """
     count, dimension = model.directions.shape
-    if not count:
+    if not count or dimension <= 2:
         return np.empty((0, dimension))
     some = rng.permutation(count)[: 2 * dimension]
     spanned = int(np.linalg.matrix_rank(model.directions[some]))
-    if spanned <= 2:
-        return np.empty((0, dimension))
-    together = (3 * spanned) // 4
+    together = max(1, (3 * spanned) // 4)
     # Beside: outside of the error of the direction, which is a jump's error over its size.
     distances = np.maximum(_BESIDE, 64.0 * rounding / np.abs(model.coefficients))
     order = rng.permutation(np.flatnonzero(distances <= _TOO_FAR))
@@ -193,26 +191,36 @@ def mended(model: Axes, crossings: Crossings, total: Float, *, rounding: float, 
     Axes
         The corrected map: a merged point is removed by its own negative jump, the points it was made of are added.
     """
-    vectors = model.directions * model.coefficients[:, None]
-    directions = model.directions.copy()
-    new_vectors, new_directions = [], []
-    for direction, coefficient in zip(*axes_of(crossings), strict=True):
-        products = directions @ direction
-        nearest = int(np.abs(products).argmax()) if len(products) else -1
-        side = 1.0 if nearest < 0 or products[nearest] >= 0 else -1.0
+    found, found_coefficients = axes_of(crossings)
+    count = len(model.directions)
+    vectors = np.concatenate([model.directions * model.coefficients[:, None], np.zeros_like(found)])
+    directions = np.concatenate([model.directions, np.zeros_like(found)])
+    for direction, coefficient in zip(found, found_coefficients, strict=True):
+        # Jumps of one circle can belong together too: two that were crossed at once come twice, with opposite signs.
+        nearest, side = _nearest(directions[:count], direction)
         if nearest >= 0:
             size = min(abs(coefficient), float(np.linalg.norm(vectors[nearest])))
             apart = float(np.linalg.norm(side * direction - directions[nearest])) * size
             if apart <= 32.0 * rounding:
                 vectors[nearest] += side * coefficient * direction
                 continue
-        new_vectors.append(coefficient * direction)
-        new_directions.append(direction)
-    if new_vectors:
-        vectors = np.concatenate([vectors, np.array(new_vectors)])
-        directions = np.concatenate([directions, np.array(new_directions)])
+        vectors[count], directions[count] = coefficient * direction, direction
+        count += 1
+    vectors, directions = vectors[:count], directions[:count]
     norms = np.linalg.norm(vectors, axis=1)
     kept = norms > tolerance
     vectors, directions, norms = vectors[kept], directions[kept], norms[kept]
     coefficients = np.where(np.einsum("nd,nd->n", vectors, directions) < 0, -norms, norms)
     return completed(vectors / coefficients[:, None], coefficients, total)
+
+
+def _nearest(directions: Float, direction: Float) -> tuple[int, float]:
+    """The axis nearest to a direction, -1 if there is none, and the side of it where the direction lies."""
+    if not len(directions):
+        return -1, 1.0
+    products = directions @ direction
+    # Cosines do not tell angles below √ε apart, differences do.
+    close = np.flatnonzero(np.abs(products) >= np.abs(products).max() - 64.0 * EPSILON)
+    sides = np.where(products[close] < 0, -1.0, 1.0)
+    best = int(np.linalg.norm(sides[:, None] * direction - directions[close], axis=1).argmin())
+    return int(close[best]), float(sides[best])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from provable.arithmetic import EPSILON
+from provable.errors import InputError
 from provable.measures import Measure
 from provable.recovery.kernel_regime import arrangement_walk
 from provable.recovery.kernel_regime.arrangement_walk_circle import walk_half_circle
@@ -46,6 +47,7 @@ def close_to(found, truth):
 
 
 @settings(max_examples=20)
+@example(0, 3, 1, 3)  # what is found spans less than what there is
 @given(st.integers(0, 6), st.integers(3, 8), st.integers(1, 2), st.integers(0, 2**32))
 def test_merged_crossings_are_noticed_and_mended(extra, dimension, pairs, seed):
     truth, plane = coincident(2 * pairs + extra, dimension, pairs, seed)
@@ -146,3 +148,26 @@ def test_every_circle_finds_the_same_jumps():
     wanted = np.sort(truth.coefficients * np.linalg.norm(truth.points, axis=1))
     for found in sizes:
         assert np.abs(found - wanted).max() <= 100 * EPSILON * np.abs(wanted).sum()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_clusters_closer_than_cosines_tell_invent_no_points(seed):
+    # Mending has to find the axis that a jump belongs to among many at distances of which the cosine knows nothing.
+    rng = np.random.default_rng(seed)
+    dimension = int(rng.choice([3, 5, 30]))
+    cluster = rng.standard_normal(dimension) + 10.0 ** rng.uniform(-11, -9) * rng.standard_normal((30, dimension))
+    points = np.concatenate([cluster, rng.standard_normal((10, dimension))])
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    coefficients = rng.choice([-1.0, 1.0], 40) * rng.uniform(0.2, 2.0, 40)
+    try:
+        found = arrangement_walk.walk_arrangement(
+            simulated_network(Measure(points, coefficients)), dimension, rng=seed
+        ).measure
+    except InputError:
+        return  # that no explanation was found is an honest answer
+    distances = np.minimum(
+        np.linalg.norm(found.points[:, None] - points, axis=2), np.linalg.norm(found.points[:, None] + points, axis=2)
+    )
+    assert found.size <= 40
+    assert distances.min(axis=1).max() <= 1e-10
+    assert distances.min(axis=0).max() <= 1e-10
