@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from provable import arithmetic
 from provable.architectures.activations import Activation
 from provable.arithmetic import Array, Float
@@ -84,14 +86,24 @@ class DenseKernel:
     width: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.depth, bool) or not isinstance(self.depth, int) or not 0 <= self.depth <= DEEPEST:
+        if (
+            isinstance(self.depth, bool)
+            or not isinstance(self.depth, int | np.integer)
+            or not 0 <= self.depth <= DEEPEST
+        ):
             raise InputError(f"depth: found {self.depth!r:.60}; an integer from 0 to {DEEPEST} is accepted")
+        object.__setattr__(self, "depth", int(self.depth))
         object.__setattr__(self, "activation", activations.described(self.activation))
         for name, lowest in (("weight_variance", "a positive"), ("bias_variance", "a nonnegative")):
             number = getattr(self, name)
-            real = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+            real = (
+                isinstance(number, int | float | np.integer | np.floating)
+                and not isinstance(number, bool)
+                and math.isfinite(number)
+            )
             if not real or number < 0 or (number == 0 and name == "weight_variance"):
                 raise InputError(f"{name}: found {number!r:.60}; {lowest} finite number is accepted")
+            object.__setattr__(self, name, float(number))
         if self.biases is None:
             object.__setattr__(self, "biases", "random" if self.bias_variance > 0 else "absent")
         if self.biases not in BIASES:
@@ -105,7 +117,7 @@ class DenseKernel:
             raise InputError(
                 f"parametrisation: found {self.parametrisation!r:.60}; {', '.join(PARAMETRISATIONS)} are accepted"
             )
-        whole = isinstance(self.width, int) and not isinstance(self.width, bool) and self.width > 0
+        whole = isinstance(self.width, int | np.integer) and not isinstance(self.width, bool) and self.width > 0
         if self.width is not None and self.parametrisation == "ntk":
             raise InputError(f"width: found {self.width!r:.60}; it is accepted with the standard parametrisation alone")
         if self.parametrisation == "standard" and not whole:
@@ -131,7 +143,8 @@ class DenseKernel:
         Raises
         ------
         InputError
-            If the shapes do not fit, a number is not finite, a norm is out of the range of float64 or the arithmetics differ.
+            If the shapes do not fit, a number is not finite, a norm or the kernel is out of the range of float64, or the
+            arithmetics differ.
         ArithmeticUnsupported
             For rationals and residues, in which the kernel has no value.
         UnsupportedError
@@ -145,7 +158,10 @@ class DenseKernel:
         left, right, recursion = self._checked(X, Z)
         if left.dtype != object and len(left) * len(right) >= gram_blocks.LEAST_PAIRS:
             return gram_blocks.matrix_of(recursion, left, right)
-        return recursion.values(covariances.of_inputs(left, right))
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported
+            values = recursion.values(covariances.of_inputs(left, right))
+        recursion.require_finite(values)
+        return values
 
     def gradient(self, X: Any, Z: Any, coefficients: Any) -> Float:
         """Gradients in x of h(x) = Σ_j α_j k(x, z_j), without the array of all pairs' gradients.
@@ -230,6 +246,8 @@ class DenseKernel:
         ------
         InputError
             If the shapes do not fit, a number is not finite, or a point x is zero where the kernel has a kink at zero.
+        UnsupportedError
+            If they would not fit into memory; the message says how much they need.
         """
         left, right, recursion = self._checked(X, Z, derivatives=True)
         return input_derivatives.partials(recursion, left, right)

@@ -111,8 +111,8 @@ def gram(
     Raises
     ------
     InputError
-        If shapes do not fit, a number is not finite, a norm is out of the range of float64, or a limit or number of threads
-        is not a positive integer.
+        If shapes do not fit, a number is not finite, a norm or the kernel is out of the range of float64, or a limit or
+        number of threads is not a positive integer.
     ArithmeticUnsupported
         For other numbers than float64: call the kernel itself.
     UnsupportedError
@@ -161,7 +161,7 @@ def matrix_of(
     Raises
     ------
     InputError
-        If a limit or number of threads is not a positive integer.
+        If a limit or number of threads is not a positive integer, or the kernel leaves the range of float64.
     UnsupportedError
         If the matrix would not fit into memory.
     """
@@ -173,7 +173,8 @@ def matrix_of(
     if 0 in shape:
         return result
     left_points, right_points = directions(left) * 2 if symmetric else directions(left, right)
-    evaluate, arrays = _evaluation(recursion, left_points, right_points)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported with the values
+        evaluate, arrays = _evaluation(recursion, left_points, right_points)
 
     def fill(block: tuple[slice, slice], workspace: Numbers) -> None:
         rows, columns = block
@@ -184,7 +185,9 @@ def matrix_of(
             strip = slice(start, min(start + STRIP, rows.stop))
             inside = slice(strip.start - rows.start, strip.stop - rows.start)
             room = _shaped(workspace[3 * SIDE * SIDE :], arrays, strip, columns)
-            evaluate(angles.strip(inside), strip, columns, room, values[inside])
+            with np.errstate(over="ignore", invalid="ignore"):
+                evaluate(angles.strip(inside), strip, columns, room, values[inside])
+        recursion.require_finite(values)
         if on_diagonal:
             np.copyto(values, values.T.copy(), where=np.tri(len(values), k=-1, dtype=np.bool_))
         result[rows, columns] = values

@@ -15,9 +15,13 @@ from provable.kernels import covariances
 from provable.kernels.covariances import Covariance
 from provable.kernels.gram_angles import block_of_angles, directions
 from provable.kernels.layer_recursion import Recursion
+from provable.memory import require_memory
 
 BLOCK = 2**15
 """Pairs of points whose derivatives are held at one time: some arrays of that many numbers stay in the cache."""
+
+PARTIAL_ARRAYS = 40
+"""Arrays of the size of the result that all partial derivatives at once may hold, Hermite series apart."""
 
 MANY_PAIRS = 2**12
 """Pairs of points from which on their angles come from products of matrices."""
@@ -66,8 +70,12 @@ def partials(recursion: Recursion, points: Float, centres: Float) -> Partials:
     ------
     InputError
         If a point x is zero where the kernel is not differentiable.
+    UnsupportedError
+        If the arrays would not fit into memory; the message says how much they need.
     """
     _require_differentiable(recursion, points)
+    shape = (len(points), len(centres))
+    require_memory(f"an array of partial derivatives of shape {shape}", 8 * PARTIAL_ARRAYS * shape[0] * shape[1])
     return Partials(*recursion.expansion(covariances.of_inputs(points, centres), 2).numbers)
 
 

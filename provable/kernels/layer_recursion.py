@@ -80,6 +80,25 @@ class Recursion:
                 f"{1 / most:.0e} to {most:.0e} are accepted"
             )
 
+    def require_finite(self, values: Array) -> None:
+        """Refuse kernel values that have left the range of float64.
+
+        Parameters
+        ----------
+        values : ndarray
+            Kernel values.
+
+        Raises
+        ------
+        InputError
+            If one is not finite.
+        """
+        if values.dtype == np.float64 and not np.isfinite(values).all():
+            raise InputError(
+                f"weight_variance: found {self.weight_variance:.6g} with {self.depth} hidden layers, with which the kernel "
+                "leaves the range of float64; smaller variances, fewer layers or smaller points are accepted"
+            )
+
     def values(self, inputs: Covariance) -> Array:
         """Evaluate the kernel.
 

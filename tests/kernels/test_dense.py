@@ -296,6 +296,18 @@ def test_points_out_of_range_are_refused(scale, activation):
         ntk(1, "relu").partials(points, np.ones((1, 2)))
 
 
+@pytest.mark.parametrize("count", [2, 80])
+def test_a_kernel_that_overflows_is_refused(count):
+    points = np.random.default_rng(0).standard_normal((count, 3))
+    with pytest.raises(InputError, match=r"^weight_variance: found 1e\+200 with 2 hidden layers"):
+        ntk(2, "relu", weight_variance=1e200)(points)
+
+
+def test_numbers_of_numpy_are_numbers():
+    kernel = ntk(np.int64(2), "relu", weight_variance=np.float32(2.0), parametrisation="standard", width=np.int32(3))
+    assert kernel == ntk(2, "relu", weight_variance=2.0, parametrisation="standard", width=3)
+
+
 def test_no_points_and_one_point():
     kernel = ntk(2, "relu", bias_variance=1.0)
     assert kernel(np.zeros((0, 3))).shape == (0, 0)

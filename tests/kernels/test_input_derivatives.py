@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from provable.architectures import GELU, Erf, Identity, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from provable.arithmetic import EPSILON, Arithmetic
-from provable.errors import InputError
+from provable.errors import InputError, UnsupportedError
 from provable.kernels import DenseKernel, nngp, ntk
 from provable.theorems.strategies import seeds
 
@@ -208,6 +208,12 @@ def test_random_biases_make_relu_kernels_differentiable_at_zero():
             ntk(1, "relu", biases=biases).gradient(np.concatenate([z, zero]), z, [1.0])
     # zero centres do no harm
     assert np.array_equal(nngp(1, "relu").gradient(z, zero, [1.0]), zero)
+
+
+def test_partials_that_do_not_fit_are_refused():
+    points = np.ones((10**6, 2))
+    with pytest.raises(UnsupportedError, match=r"^an array of partial derivatives of shape \(1000000, 1000000\) needs"):
+        ntk(1, "relu").partials(points, points)
 
 
 def test_wrong_arguments_are_named():
