@@ -108,6 +108,16 @@ def test_the_zero_function_has_no_points():
     assert (found.status, found.measure.size) == ("consistent", 0)
 
 
+def test_values_whose_squares_underflow_are_refused():
+    kernel = ntk(1, "relu", bias_variance=1.0)
+    points = np.random.default_rng(0).standard_normal((2, 12)) / 4
+    small = trained(kernel, points, np.array([1e-150, -1e-150]))
+    with pytest.raises(InputError, match="1e-120 and more"):
+        recover_from_function(small, kernel, 12)
+    found = recover_from_function(trained(kernel, points, np.array([1e-100, -1e-100])), kernel, 12)
+    assert (found.status, found.count) == ("consistent", 2)
+
+
 def test_an_integer_of_numpy_is_a_dimension():
     found = recover_from_function(lambda z: np.zeros(len(z)), ntk(1, "relu", bias_variance=1.0), np.int64(12))
     assert found.status == "consistent"

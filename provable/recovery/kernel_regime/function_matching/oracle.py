@@ -17,6 +17,9 @@ Kernel = Callable[[Float, Float], Any]
 CHUNK_ROWS = 2**14
 """The most points of one call of an oracle."""
 
+SMALLEST = 1e-120
+"""Squares of smaller numbers leave the range of float64."""
+
 
 class TrainedFunction:
     """A trained function, its gradient where that is known, and its kernel, all on the free coordinates of an input.
@@ -157,6 +160,11 @@ class TrainedFunction:
         for start in range(0, len(points), CHUNK_ROWS):
             part = self.full(points[start : start + CHUNK_ROWS])
             result[start : start + len(part)] = _checked(oracle(part), name, (len(part), *tail))
+        largest = float(np.abs(result).max(initial=0.0))
+        if 0 < largest < SMALLEST:
+            raise InputError(
+                f"{name}: returned numbers up to {largest:.1e} only; zero or {SMALLEST:g} and more is accepted"
+            )
         return result
 
 
