@@ -60,7 +60,8 @@ def recover_from_function(
     Raises
     ------
     InputError
-        If an argument is out of range, or an oracle returns a wrong shape, a number that is not finite or nothing above 1e-120.
+        If an argument is out of range, or an oracle returns a wrong shape, a number that is not finite, or no number
+        above 1e-120 though not all are zero.
     UnsupportedError
         If there are fewer than `SMALLEST_DIMENSION` free coordinates.
 
