@@ -105,8 +105,7 @@ def gram(
     -------
     ndarray of shape (n, m)
         Kernel values, symmetric to the last bit if both sets are the same, and the same to the last bit for any number of
-        threads. Their error is a small multiple of (depth + d)·2⁻⁵²·√(k(x, x) k(z, z)) at any distance; k(x, x) comes from
-        the recursion of the variances alone.
+        threads. Their error is that of calling the kernel; k(x, x) comes from the recursion of the variances alone.
 
     Raises
     ------

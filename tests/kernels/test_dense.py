@@ -130,6 +130,21 @@ def test_float64_agrees_with_balls_for_images(activation):
     assert worst_error(ntk(2, activation, bias_variance=0.25), points) < 1e-14
 
 
+@pytest.mark.parametrize("length", [1e2, 1e4, 1e6, 1e8])
+@pytest.mark.parametrize("tangent", [False, True])
+@pytest.mark.parametrize("activation", [Erf(), GELU()])
+def test_errors_at_large_inputs_are_as_documented(activation, tangent, length):
+    generator = np.random.default_rng(0)
+    points = (
+        generator.standard_normal((1, 5)) * length
+        + generator.standard_normal((8, 5)) * np.logspace(-1.5, 1, 8)[:, None]
+    )
+    kernel = DenseKernel(1, activation, 1.0, 0.0, tangent)
+    deviation = float(np.max(np.linalg.norm(points, axis=1))) / math.sqrt(5) if tangent and activation == Erf() else 0.0
+    # 10 units of 2⁻⁵² before the factor of the documentation
+    assert worst_error(kernel, points) <= 10 * EPSILON * (1 + deviation / 10)
+
+
 @given(kernels(), seeds(), st.integers(2, 4))
 def test_the_textbook_formula_encloses_the_same_numbers(kernel, seed, dimension):
     points = np.random.default_rng(seed).standard_normal((3, dimension))
