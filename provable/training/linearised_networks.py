@@ -148,22 +148,20 @@ def train_linearised(
         raise InputError("inputs: found no samples; one or more are accepted")
     targets = check_labels(architecture, np.asarray(labels), len(points))
     kernel = np.asarray(tangent_kernel(architecture, parameters, points), dtype=np.float64)
+    # without a number of steps this refuses a rate or a momentum with which there would be no limit
+    training = linearised.gradient_descent(
+        kernel,
+        targets,
+        learning_rate=default_learning_rate(kernel, len(points), reduction) if learning_rate is None else learning_rate,
+        steps=0 if steps is None else steps,
+        momentum=momentum,
+        nesterov=nesterov,
+        initial_outputs=start,
+        reduction=reduction,
+        tolerance=tolerance,
+    )
     if steps is None:
         training = linearised.converged(kernel, targets, initial_outputs=start, tolerance=tolerance)
-    else:
-        training = linearised.gradient_descent(
-            kernel,
-            targets,
-            learning_rate=default_learning_rate(kernel, len(points), reduction)
-            if learning_rate is None
-            else learning_rate,
-            steps=steps,
-            momentum=momentum,
-            nesterov=nesterov,
-            initial_outputs=start,
-            reduction=reduction,
-            tolerance=tolerance,
-        )
     measure = Measure(points, training.coefficients)
     observation = Observation(
         kind="parameter-change",

@@ -77,7 +77,10 @@ def decompose(
     if observation.kind == "stationary-point":
         raise InputError("kind: found stationary-point; parameter-change and gradient are accepted")
     architecture, theta = observation.architecture, observation.parameters
-    columns = tangents(architecture, theta if at is None else at, np.asarray(points, dtype=np.float64))
+    samples = np.asarray(points, dtype=np.float64)
+    if not samples.size:
+        raise InputError("points: found none; one or more are accepted")
+    columns = tangents(architecture, theta if at is None else at, samples)
     count, outputs = columns.shape[:2]
     seen = [
         np.full(int(np.prod(shape)), name in observation.vector)

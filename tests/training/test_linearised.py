@@ -351,3 +351,12 @@ def test_tangent_kernel_ordering_is_the_targets():
     # κ of the kernel; k: its size
     bound = 30 * 6 * EPSILON * np.linalg.cond(kernel) * 10
     assert np.max(np.abs(found.outputs(kernel, forward(model, theta, points)) - targets)) <= bound
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"learning_rate": 1e9}, {"momentum": 5.0}, {"learning_rate": -1.0}, {"reduction": "most"}]
+)
+def test_a_limit_that_is_not_reached_is_refused(wrong):
+    model = Architecture("pair", (2,), (Linear(3), ReLU(), Linear(1)), "squared")
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        train_linearised(model, Parameters.random(model, rng=0), np.eye(2), np.ones(2), **wrong)

@@ -129,3 +129,5 @@ def test_what_is_refused_and_coinciding_points():
         decompose(Observation(kind="stationary-point", architecture=model, parameters=theta), inputs)
     with pytest.raises(InputError, match="inputs: found shape"):
         decompose(seen, inputs[:, :2])
+    with pytest.raises(InputError, match="points: found none"):
+        decompose(seen, inputs[:0])
