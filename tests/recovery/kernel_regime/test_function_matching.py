@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from provable.errors import InputError, UnsupportedError
 from provable.kernels import nngp, ntk
 from provable.measures import Measure
-from provable.recovery.kernel_regime.function_matching import recover_from_function
+from provable.recovery.kernel_regime.function_matching import rank_one, recover_from_function
 
 # Points come back to a small multiple of the rounding of h, divided by what one point contributes to h: 1e-9 leaves
 # two digits to the worst seen over hundreds of seeds
@@ -135,3 +135,37 @@ def test_points_on_one_line_are_never_consistent_with_fewer(factor):
 def test_too_small_a_dimension_is_refused():
     with pytest.raises(UnsupportedError, match="free coordinates"):
         recover_from_function(lambda z: np.zeros(len(z)), ntk(1, "relu", bias_variance=1.0), 4)
+
+
+@pytest.mark.parametrize(("seed", "distance"), [(0, 0.15), (3, 0.3), (2, 0.03)])
+def test_close_points_of_opposite_coefficients(seed, distance):
+    """Between close directions the subspace power method hardly moves: these seeds had one of the pair, or neither."""
+    rng = np.random.default_rng(seed)
+    points = gaussian(12, 16, rng)
+    points[1] = points[0] + distance * gaussian(1, 16, rng)[0]
+    coefficients = rng.standard_normal(12)
+    coefficients[:2] = 1.0, -1.0
+    kernel = ntk(1, "relu", bias_variance=0.5)
+    found = recover_from_function(trained(kernel, points, coefficients), kernel, 16, rng=seed)
+    assert found.status == "consistent", found.reason
+    assert found.measure.matching(Measure(points, coefficients)).point_error < EXACT
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(4, 10), st.integers(1, 6), st.floats(0.0, 0.3))
+def test_sharpening_ends_at_a_square_of_the_space_and_never_rises(seed, size, count, distance):
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((count, size))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = np.linalg.qr(rank_one.squares(vectors).T)[0].T
+    start = vectors[0] + distance * rng.standard_normal(size) / np.sqrt(size)
+    start /= np.linalg.norm(start)
+    outer = rank_one.squares(start[None])[0]
+    before = float(np.sum((outer - (outer @ rows.T) @ rows) ** 2))
+    found, deficit = rank_one.sharpened(rows, start)
+    assert deficit <= before
+    assert abs(np.linalg.norm(found) - 1) < 1e-12
+    outer = rank_one.squares(found[None])[0]
+    # the residual itself is of the size of rounding where the deficit vanishes
+    assert abs(np.sum((outer - (outer @ rows.T) @ rows) ** 2) - deficit) <= 1e-14 * max(1.0, before)
+    if distance < 0.01 and count == 1:
+        assert deficit < 1e-20

@@ -129,9 +129,7 @@ def points_in(space: Float, count: int, radius: float, rng: np.random.Generator)
     return lengths * directions @ space
 
 
-def span_of_blocks(
-    function: TrainedFunction, radius: float, rng: np.random.Generator, *, smallest: int | None = None
-) -> BlockSpan:
+def span_of_blocks(function: TrainedFunction, radius: float, rng: np.random.Generator) -> BlockSpan:
     """Sample blocks until their span stops growing.
 
     Parameters
@@ -142,8 +140,6 @@ def span_of_blocks(
         The size of the points where it is asked.
     rng : Generator
         For the spaces and the points.
-    smallest : int, optional
-        The least size n of the blocks; default half the coordinates.
 
     Returns
     -------
@@ -151,32 +147,13 @@ def span_of_blocks(
         The last one tried; it says whether the span is saturated and how clear its dimension is.
     """
     free = function.free
-    size = max(2, min(free - SMALLEST_COMPLEMENT, (free + 1) // 2 if smallest is None else smallest))
+    size = max(2, min(free - SMALLEST_COMPLEMENT, (free + 1) // 2))
     while True:
         span = _span(function, radius, size, rng)
         larger = min(free - SMALLEST_COMPLEMENT, max(size + 1, round(1.4 * size)))
         if not span.saturated or larger <= size:
             return span
         size = larger
-
-
-def larger_size(span: BlockSpan) -> int | None:
-    """The size of blocks to try next.
-
-    Parameters
-    ----------
-    span : BlockSpan
-        One in which not all rank-one matrices were found: among more coordinates directions are farther apart.
-
-    Returns
-    -------
-    int or None
-        Two thirds of the way to the largest size, which leaves Z enough dimensions to tell points apart by their weights;
-        None if that is no real gain.
-    """
-    size, free = span.space.shape[1], span.centres.shape[1]
-    larger = size + (2 * (free - SMALLEST_COMPLEMENT - size)) // 3
-    return larger if larger >= 1.2 * size else None
 
 
 def _span(function: TrainedFunction, radius: float, size: int, rng: np.random.Generator) -> BlockSpan:

@@ -118,7 +118,8 @@ class _Search:
         rng: np.random.Generator,
     ) -> None:
         self.function, self.span, self.radius, self.squared_norm, self.rng = function, span, radius, squared_norm, rng
-        self.count = _count(span)
+        clear = span.gap >= block_span.CLEAR_GAP and not span.saturated
+        self.count = len(span.space) - 1 if clear and len(span.space) else None
 
     def nothing(self, reason: str) -> FunctionRecovery:
         """Report that no atom was found."""
@@ -134,12 +135,12 @@ class _Search:
 
     def completed(self) -> FunctionRecovery:
         """Run the remaining steps."""
-        function = self.function
+        function, span = self.function, self.span
         reasons: list[str] = []
-        directions = self._directions()
-        span, wanted = self.span, len(self.span.space) - 1
         if self.count is None:
             reasons.append(f"rank: no gap in the singular values of the Hessian blocks (ratio {span.gap:.1f})")
+        wanted = len(span.space) - 1
+        directions, _ = rank_one.rank_ones(span.space, wanted, block_span.deficit_tolerance(span), self.rng)
         if len(directions) < wanted:
             reasons.append(f"rank-one matrices: {len(directions)} of {wanted} were found in the span of the blocks")
         if not len(directions):
@@ -165,19 +166,6 @@ class _Search:
         elif undecided.any():
             fibre.append(f"antipodal:{int(undecided.sum())}")
         return self._reported(points, coefficients, tuple(fibre), reasons, None)
-
-    def _directions(self) -> Float:
-        """The rank-one matrices of the span, of larger blocks where some are missing."""
-        while True:
-            span, wanted = self.span, len(self.span.space) - 1
-            found, _ = rank_one.rank_ones(span.space, wanted, block_span.deficit_tolerance(span), self.rng)
-            size = block_span.larger_size(span)
-            if len(found) >= wanted or size is None:
-                return found
-            larger = block_span.span_of_blocks(self.function, self.radius, self.rng, smallest=size)
-            if larger.saturated or _count(larger) != self.count:
-                return found
-            self.span = larger
 
     def _odd(self, points: Float) -> bool:
         """Whether k(z, -x) = -k(z, x)."""
@@ -222,8 +210,3 @@ class _Search:
             reason="; ".join(reasons),
             evaluations=function.evaluations,
         )
-
-
-def _count(span: block_span.BlockSpan) -> int | None:
-    clear = span.gap >= block_span.CLEAR_GAP and not span.saturated
-    return len(span.space) - 1 if clear and len(span.space) else None

@@ -2,8 +2,9 @@
 
 On the unit sphere f(x) = ‖P(xxᵀ)‖², with P the projection onto the space, is at most 1, and 1 exactly where xxᵀ lies in the
 space. The iteration x ← ∇f(x)/‖∇f(x)‖ climbs to a local maximum [1]_; for spaces spanned by few generic rank-one matrices
-practically every start ends at one of them. Starts for what is still missing come from the part of the space that is
-orthogonal to what was found.
+practically every start ends at one of them. Between two that are close together f is nearly flat and the climb slow:
+Levenberg-Marquardt steps on the residual xxᵀ - P(xxᵀ) end it. Starts for what is still missing come from the part of the
+space that is orthogonal to what was found.
 
 References
 ----------
@@ -13,6 +14,7 @@ References
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from provable.recovery.kernel_regime.function_matching.oracle import Float
 
@@ -24,6 +26,12 @@ SAME_DIRECTION = 1e-5
 
 ROUNDS = 12
 """The most batches of starts."""
+
+STALLED = 0.1
+"""Deficits below this are of climbs that may be on their way to a maximum of 1."""
+
+STEPS = 30
+"""The most Levenberg-Marquardt steps."""
 
 
 def packed(matrices: Float) -> Float:
@@ -124,6 +132,49 @@ def climb(space: Float, starts: Float, *, iterations: int = ITERATIONS) -> tuple
     return x, deficits
 
 
+def sharpened(rows: Float, vector: Float) -> tuple[Float, float]:
+    """Descend from one vector to the nearest minimum of the deficit.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (R, n(n+1)/2)
+        The space, packed.
+    vector : ndarray of shape (n,)
+        A unit vector.
+
+    Returns
+    -------
+    vector : ndarray of shape (n,)
+        A unit vector.
+    deficit : float
+        Its deficit, not above the one at the start.
+    """
+
+    def outside(vectors: Float) -> Float:
+        rest: Float = vectors - (vectors @ rows.T) @ rows
+        return rest
+
+    x, damping = vector, 1e-3
+    residual = outside(squares(x[None]))[0]
+    for _ in range(STEPS):
+        tangents = np.linalg.qr(np.column_stack([x, np.eye(len(x))]))[0][:, 1 : len(x)].T
+        products = x[None, :, None] * tangents[:, None, :]
+        jacobian = outside(packed(products + products.transpose(0, 2, 1)))
+        normal, slope = jacobian @ jacobian.T, jacobian @ residual
+        scale = float(np.trace(normal)) / len(normal)
+        step = np.linalg.solve(normal + damping * scale * np.eye(len(normal)), slope) @ tangents
+        moved = x - step
+        moved /= np.linalg.norm(moved)
+        after = outside(squares(moved[None]))[0]
+        if after @ after < residual @ residual:
+            x, residual, damping = moved, after, damping / 10
+        else:
+            damping *= 10
+        if np.linalg.norm(step) <= 1e-12 or damping > 1e8:
+            break
+    return x, float(residual @ residual)
+
+
 def rank_ones(space: Float, count: int, tolerance: float, rng: np.random.Generator) -> tuple[Float, Float]:
     """Find the rank-one matrices of a space.
 
@@ -157,6 +208,8 @@ def rank_ones(space: Float, count: int, tolerance: float, rng: np.random.Generat
             remaining = _remaining(rows, found)
             starts = climb(unpacked(remaining, size), starts, iterations=100)[0]
         candidates, new = climb(space, starts)
+        for index in _apart(candidates, np.flatnonzero((new > tolerance) & (new < STALLED))):
+            candidates[index], new[index] = sharpened(rows, candidates[index])
         order = np.argsort(new)
         for index in order[new[order] <= tolerance]:
             if not len(found) or np.abs(found @ candidates[index]).max() < 1 - SAME_DIRECTION:
@@ -170,3 +223,12 @@ def _remaining(rows: Float, found: Float) -> Float:
     coordinates = rows @ squares(found).T
     q, _ = np.linalg.qr(coordinates, mode="complete")
     return q[:, coordinates.shape[1] :].T @ rows
+
+
+def _apart(vectors: Float, indices: NDArray[np.intp]) -> list[int]:
+    """Of several vectors one for each direction."""
+    kept: list[int] = []
+    for index in indices:
+        if not kept or np.abs(vectors[kept] @ vectors[index]).max() < 1 - SAME_DIRECTION:
+            kept.append(int(index))
+    return kept
