@@ -7,7 +7,7 @@ run with all samples of one kernel, truth, recovery and error, to ``trained_func
 
     python experiments/trained_function.py [FOLDER] [--samples 20 100] [--seeds 3]
 
-The defaults take some five minutes of one core.
+The defaults take about a quarter of an hour of one core.
 """
 
 from __future__ import annotations
