@@ -125,7 +125,10 @@ def orthogonal_parts():
     section, h = sp.Matrix([a, 0]), sp.Matrix([c, r])
     rest = sp.Matrix([0, r])
     yield identity("(1 - P)h_S vanishes at the training points", section.dot(rest), 0)
-    kernel = lambda p, q: (1 + p * q) ** 2  # noqa: E731
+
+    def kernel(p, q):
+        return (1 + p * q) ** 2
+
     gram = sp.Matrix(2, 2, lambda i, j: kernel((1, -1)[i], (1, -1)[j]))
     alpha = gram.inv() * sp.ones(2, 1)
     h_t = sp.expand(alpha[0] * kernel(x, 1) + alpha[1] * kernel(x, -1))
