@@ -98,12 +98,12 @@ def test_a_ridge_gives_the_residuals_of_the_ridge_fit(seed, ridge):
 
 
 def test_a_sample_that_the_others_fit_costs_nothing():
-    gram = np.array([[2.0, 1.0], [1.0, 2.0]])
-    values = np.array([2.0, 1.0])  # the second is what the first predicts
-    alpha = np.linalg.solve(gram, values)
-    assert leave_one_out_residuals(gram, alpha)[1] == pytest.approx(0, abs=1e-15)
-    assert deletion_costs(gram, alpha)[1] == pytest.approx(0, abs=1e-15)
-    assert deletion_costs(gram, alpha)[0] > 1
+    with RATIONAL.working():
+        gram, values = RATIONAL.convert(np.array([[2.0, 1.0], [1.0, 2.0]])), RATIONAL.convert(np.array([2.0, 1.0]))
+        alpha = arithmetic.solve(gram, values)  # the second value is what the first sample predicts
+        assert leave_one_out_residuals(gram, alpha)[1] == 0
+        assert deletion_costs(gram, alpha)[1] == 0
+        assert 2 * deletion_costs(gram, alpha)[0] == 3  # α² / [K⁻¹] = 1 / (2/3)
 
 
 def test_shapes_are_checked():
