@@ -21,9 +21,11 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from provable.cli.picture import draw
+from provable.cli.truth import Truth
 from provable.kernels import DenseKernel, nngp, ntk
 from provable.measures import Measure
-from provable.recovery import FunctionRecovery, recover_from_function
+from provable.recovery import FunctionRecovery, Recovery, recover_from_function
 
 KERNELS: dict[str, DenseKernel] = {
     "ReLU, 1 hidden layer": ntk(1, "relu", bias_variance=0.5),
@@ -60,7 +62,7 @@ def digits(samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return points - points.mean(), np.where(data.target[chosen] % 2 == 1, 1.0, -1.0)
 
 
-def run(name: str, samples: int, seed: int) -> tuple[dict[str, str], np.ndarray, FunctionRecovery]:
+def run(name: str, samples: int, seed: int) -> tuple[dict[str, str], np.ndarray, np.ndarray, FunctionRecovery]:
     """Train in the kernel, recover from values of the function, and compare one to one."""
     kernel = KERNELS[name]
     points, labels = digits(samples, seed)
@@ -92,36 +94,19 @@ def run(name: str, samples: int, seed: int) -> tuple[dict[str, str], np.ndarray,
         "evaluations": str(found.evaluations),
         "seconds": f"{seconds:.1f}",
     }
-    return row, points, found
+    return row, points, labels, found
 
 
-def picture(points: np.ndarray, found: FunctionRecovery, path: Path) -> None:
-    """Draw truth, recovery and difference of the first ten samples."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    aligned = found.measure.matching(Measure(points, np.ones(len(points)))).apply(found.measure).points
-    shown = min(10, len(points))
-    figure = Figure(figsize=(1.1 * shown + 0.8, 4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = np.asarray(figure.subplots(3, shown, squeeze=False))
-    for column in range(shown):
-        error = aligned[column] - points[column]
-        for row, values in enumerate((points[column], aligned[column], error)):
-            ax = axes[row, column]
-            limit = float(np.max(np.abs(error))) or 1.0
-            ax.imshow(
-                values.reshape(8, 8),
-                cmap="gray" if row < 2 else "RdBu_r",
-                vmin=points.min() if row < 2 else -limit,
-                vmax=points.max() if row < 2 else limit,
-            )
-            ax.set_xticks([])
-            ax.set_yticks([])
-        axes[2, column].set_xlabel(f"{np.max(np.abs(error)):.0e}", fontsize=8)
-    for row, title in enumerate(("truth", "recovered", "difference")):
-        axes[row, 0].set_ylabel(title)
-    figure.savefig(path)
+def picture(points: np.ndarray, labels: np.ndarray, found: FunctionRecovery) -> bytes:
+    """Draw truth, recovery and difference as `provable recover --image` does."""
+    truth = Truth(Measure(points, np.zeros((len(points), 1))), labels)
+    coefficients = found.measure.coefficients.reshape(-1, 1)
+    return draw(
+        Recovery(
+            found.measure.points, coefficients, None, found.residual, "trained function", found.fibre, found.status
+        ),
+        truth,
+    )
 
 
 def main(words: list[str]) -> None:
@@ -136,7 +121,7 @@ def main(words: list[str]) -> None:
         if name not in KERNELS:
             parser.error(f"--kernels: found {name!r}; {'; '.join(KERNELS)} are accepted")
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    worst: tuple[float, np.ndarray, FunctionRecovery] | None = None
+    worst: tuple[float, bytes] | None = None
     with (
         threadpool_limits(1),
         (chosen.folder / "trained_function.csv").open("w", newline="") as file,
@@ -146,7 +131,7 @@ def main(words: list[str]) -> None:
         for samples in chosen.samples:
             for name in chosen.kernels:
                 for seed in range(chosen.seeds):
-                    row, points, found = run(name, samples, seed)
+                    row, points, labels, found = run(name, samples, seed)
                     writer.writerow(row)
                     file.flush()
                     sys.stdout.write("  ".join(row.values()) + "\n")
@@ -157,9 +142,9 @@ def main(words: list[str]) -> None:
                         and found.measure.size == samples
                         and (worst is None or error > worst[0])
                     ):
-                        worst = error, points, found
+                        worst = error, picture(points, labels, found)
     if worst is not None:
-        picture(worst[1], worst[2], chosen.folder / "trained_function.png")
+        (chosen.folder / "trained_function.png").write_bytes(worst[1])
 
 
 if __name__ == "__main__":
