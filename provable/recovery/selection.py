@@ -15,11 +15,11 @@ from provable.recovery import fully_connected, hybrid, layerwise
 from provable.recovery.acceptance import nothing_found
 from provable.recovery.batch import activation_patterns, output_gradient, span_check, spear, wang2023
 from provable.recovery.certification import certified
-from provable.recovery.interpolation import with_norms
 from provable.recovery.method import Method
 from provable.recovery.parameter_matching import alternating_projections, loo2024
 from provable.recovery.parameter_matching import method as parameter_matching
 from provable.recovery.result import STATUSES, Recovery
+from provable.recovery.training_labels import with_norms
 
 METHODS: tuple[Method, ...] = (
     fully_connected.METHOD,

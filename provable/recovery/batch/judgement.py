@@ -28,8 +28,8 @@ from provable.recovery.batch.chain import FullyConnected
 from provable.recovery.batch.jacobian import atom_sizes, embedding_jacobian, sizes
 from provable.recovery.batch.precision import UNITS, number_format
 from provable.recovery.batch.refinement import fitted_coefficients, refined
-from provable.recovery.interpolation import trained_labels
 from provable.recovery.result import Recovery
+from provable.recovery.training_labels import trained_labels
 
 Float = NDArray[np.float64]
 
@@ -163,7 +163,7 @@ def _judged(
         are = "directions are" if count > 1 else "direction is"
         reason = _joined(reason, f"{count} {are} open up to rounding, so other batches explain the gradient as well")
     if observation.kind == "parameter-change":
-        open_norms = "positive-scaling" in fibre  # they and the labels are known together, see `interpolation`
+        open_norms = "positive-scaling" in fibre  # they and the labels are known together, see `training_labels`
         labels, remark = (None, "") if open_norms else trained_labels(observation, points, coefficients)
     else:
         labels, remark = _labels(observation, points, coefficients, fibre)

@@ -19,7 +19,6 @@ from provable.measures import Measure
 from provable.networks import embed, forward
 from provable.observations import Observation
 from provable.recovery.acceptance import nothing_found, relative_misfit
-from provable.recovery.interpolation import linearised_outputs
 from provable.recovery.method import Method
 from provable.recovery.parameter_matching import alternating_projections
 from provable.recovery.parameter_matching.annealing import (
@@ -36,6 +35,7 @@ from provable.recovery.parameter_matching.loo2024 import supports as supports_ma
 from provable.recovery.parameter_matching.reconstruction_loss import ReconstructionLoss
 from provable.recovery.parameter_matching.starting_points import starting_points
 from provable.recovery.result import Recovery
+from provable.recovery.training_labels import linearised_outputs
 
 Float = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from provable.arithmetic import EPSILON
 from provable.measures import Measure
 from provable.networks import Parameters, embed, forward, losses, tangent_kernel
 from provable.observations import Observation
-from provable.recovery.interpolation import linearised_outputs, trained_labels, with_norms
+from provable.recovery.training_labels import linearised_outputs, trained_labels, with_norms
 
 
 def trained(seed, samples, dimension, width, *, bias, activation=None, labels=None, fraction=1.0):
