@@ -14,8 +14,8 @@ most 1 on the left, of rank at least 2 on the right unless s = 0. Then Vᵀx = 0
 inverse L, (Lx)(Lx)ᵀ = diag(a): two nonzero coordinates of Lx would give a nonzero entry off the diagonal.
 
 Beyond N = n - 2 generic squares stay isolated: xxᵀ near p_1 p_1ᵀ in the space is p_1 p_1ᵀ up to scale, if the tangent
-vectors p_1 yᵀ + y p_1ᵀ with y not a multiple of p_1 meet the space in zero, which the ranks decide exactly for each instance;
-the count N + n ≤ n(n + 1)/2 is necessary for that.
+vectors p_1 yᵀ + y p_1ᵀ with y not a multiple of p_1 meet the space in zero. The count N + n ≤ n(n + 1)/2 is necessary for that;
+a derivation decides it by exact ranks for one family of integer vectors in each of four dimensions, at that count or one below.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ theorem = Theorem(
     $xx^T = \sum_ja_jp_jp_j^T + sI$ with $x \ne 0$, then $s = 0$ and $x$ is a multiple of one $p_j$.""",
     source=Source("derived", note="for the subspace power method of Kileel, Pereira, arXiv:1912.04007"),
     expected="proved",
-    does_not_say="that more than n - 2 generic squares stay alone in their span; only their isolation is decided, by example",
+    does_not_say="that more than n - 2 generic squares stay alone in their span; that they can be isolated is shown by example",
 )
 
 INDEPENDENT = "the vectors are linearly independent"
@@ -150,6 +150,26 @@ def restriction_and_left_inverse():
     y1, y2 = sympy.symbols("y1 y2", nonzero=True)
     outer = sympy.Matrix([y1, y2]) * sympy.Matrix([[y1, y2]])
     yield fact("two nonzero coordinates give a nonzero entry off the diagonal", outer[0, 1].is_nonzero is True)
+
+
+def isolated(vectors):
+    """Whether the square of every vector is isolated among the squares in the span: tangents meet it in its multiples only."""
+    rows = space(Span(vectors, vectors[0]))
+    number, size = vectors.shape
+    for p in vectors:
+        tangents = np.array([(np.outer(p, e) + np.outer(e, p)).reshape(-1) for e in one(vectors)])
+        if rank(np.concatenate([rows, tangents])) != number + size:
+            return False
+    return True
+
+
+@theorem.derivation
+def isolation_of_more_squares():
+    for size, number in ((3, 3), (4, 6), (5, 9), (6, 14)):
+        integers = np.random.default_rng(size).integers(-9, 10, (number, size)).astype(float)
+        with RATIONAL.working():
+            alone_there = isolated(RATIONAL.convert(integers))
+        yield fact(f"{number} squares in dimension {size} that are each isolated, by exact ranks", alone_there)
 
 
 @theorem.without(INDEPENDENT)
