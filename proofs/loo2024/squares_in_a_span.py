@@ -14,8 +14,9 @@ most 1 on the left, of rank at least 2 on the right unless s = 0. Then Vᵀx = 0
 inverse L, (Lx)(Lx)ᵀ = diag(a): two nonzero coordinates of Lx would give a nonzero entry off the diagonal.
 
 Beyond N = n - 2 generic squares stay isolated: xxᵀ near p_1 p_1ᵀ in the space is p_1 p_1ᵀ up to scale, if the tangent
-vectors p_1 yᵀ + y p_1ᵀ with y not a multiple of p_1 meet the space in zero. The count N + n ≤ n(n + 1)/2 is necessary for that;
-a derivation decides it by exact ranks for one family of integer vectors in each of four dimensions, at that count or one below.
+vectors p_1 yᵀ + y p_1ᵀ with y not a multiple of p_1 meet the space in zero. The count N + n ≤ n(n + 1)/2 is necessary for
+that; a derivation decides it by exact ranks for one family of integer vectors in each of four dimensions, at that count or
+one below.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ theorem = Theorem(
     $xx^T = \sum_ja_jp_jp_j^T + sI$ with $x \ne 0$, then $s = 0$ and $x$ is a multiple of one $p_j$.""",
     source=Source("derived", note="for the subspace power method of Kileel, Pereira, arXiv:1912.04007"),
     expected="proved",
-    does_not_say="that more than n - 2 generic squares stay alone in their span; that they can be isolated is shown by example",
+    does_not_say="that more than n - 2 generic squares stay alone in their span; that they can be isolated is shown",
 )
 
 INDEPENDENT = "the vectors are linearly independent"
@@ -153,7 +154,7 @@ def restriction_and_left_inverse():
 
 
 def isolated(vectors):
-    """Whether the square of every vector is isolated among the squares in the span: tangents meet it in its multiples only."""
+    """Whether every vector's square is isolated among the squares in the span: its tangents meet the span in it alone."""
     rows = space(Span(vectors, vectors[0]))
     number, size = vectors.shape
     for p in vectors:
