@@ -18,10 +18,10 @@ FLOORS = [
     {"arithmetic", "files", "memory"},
     {"architectures", "measures"},
     {"networks", "tensors"},
-    {"kernels"},
+    {"kernels", "stationarity"},
     {"observations", "theorems"},
     {"rigor", "training"},
-    {"distillation"},
+    {"distillation", "max_margin"},
     {"recovery", "leakage"},
     {"cli"},
 ]

@@ -96,6 +96,30 @@ class Archive:
         except UnicodeDecodeError as error:
             raise Invalid(f"{name} in the observation is not valid Unicode") from error
 
+    def observed(self, piece: str) -> Numbers:
+        """Read a piece of the observed vector: of the parameters themselves at a stationary point.
+
+        Parameters
+        ----------
+        piece : str
+            Name of a parameter.
+
+        Returns
+        -------
+        Numbers
+            Finite numbers.
+
+        Raises
+        ------
+        Invalid
+            If the piece or the kind of the observation is missing or malformed.
+        """
+        groups = {"gradient": "vector", "parameter-change": "vector", "stationary-point": "parameters"}
+        kind = self.text("kind")
+        if kind not in groups:
+            raise Invalid("the observation is neither a gradient, nor a parameter-change, nor a stationary-point")
+        return self.numbers(f"{groups[kind]}/{piece}")
+
     def numbers(self, name: str) -> Numbers:
         """Read an array of float64 or float32.
 

@@ -40,8 +40,6 @@ class ExplainingPoint:
         if archive.text("format") != "provable-observation/1":
             raise Invalid("the observation is not a provable-observation/1 file")
         self.kind = archive.text("kind")
-        if self.kind not in ("gradient", "parameter-change"):
-            raise Invalid("the observation is neither a gradient nor a parameter-change")
         self.residual = residual
         points = documents.rational_rows(data["points"], "points")
         coefficients = documents.rational_rows(data["coefficients"], "coefficients")
@@ -67,7 +65,7 @@ class ExplainingPoint:
             if name not in known or known[name][0] in observed:
                 raise Invalid(f"the piece {ascii(name)[:40]} is no parameter of the network, or is named twice")
             piece, parameter = known[name]
-            observed[piece] = archive.numbers(f"vector/{name}")
+            observed[piece] = archive.observed(name)
             if observed[piece].shape != parameter.shape:
                 raise Invalid(f"the piece {name} has not the shape of its parameter")
         return observed

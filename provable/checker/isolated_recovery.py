@@ -112,8 +112,6 @@ class _Problem:
     ) -> None:
         if archive.text("format") != "provable-observation/1":
             raise Invalid("the observation is not a provable-observation/1 file")
-        if archive.text("kind") not in ("gradient", "parameter-change"):
-            raise Invalid("the observation is neither a gradient nor a parameter-change")
         self.layers, shape = layers_of(archive.text("architecture"))
         self.parameters: dict[int, tuple[Numbers, Numbers | None]] = {}
         self.pieces, self.observed = _pieces(archive, pieces)
@@ -242,5 +240,5 @@ def _pieces(archive: Archive, value: Any) -> tuple[list[Piece], dict[Piece, Numb
         if not (slash and index.isascii() and index.isdigit() and len(index) <= 6 and part in ("weight", "bias")):
             raise Invalid(f"the piece {ascii(name)[:40]} is no parameter of a layer of a chain")
         pieces.append((int(index), part))
-        observed[pieces[-1]] = archive.numbers(f"vector/{name}")
+        observed[pieces[-1]] = archive.observed(name)
     return pieces, observed

@@ -267,7 +267,7 @@ def aggregated(observations: Sequence[Observation]) -> Observation:
 
 
 def _check_vector(observation: Observation) -> None:
-    if not observation.vector:
+    if observation.kind == "stationary-point":
         raise InputError(f"kind: found {observation.kind}; an observation with a vector is accepted")
 
 

@@ -41,14 +41,15 @@ class Observation:
     Parameters
     ----------
     kind : {"gradient", "parameter-change", "stationary-point"}
-        Where `vector` comes from: the gradient of the loss over a batch, the change of the parameters by training, or
-        (`vector` absent) the parameters themselves as a stationary point.
+        Where `vector` comes from: the gradient of the loss over a batch, the change of the parameters by training, or the
+        parameters themselves as a stationary point.
     architecture : Architecture
         The network and its loss.
     parameters : Parameters
         θ.
     vector : mapping of str to array, optional
-        v, keyed like the parameters (``"0/weight"``); pieces that were not observed are absent.
+        v, keyed like the parameters (``"0/weight"``); pieces that were not observed are absent. At a stationary point v is
+        θ: it need not be given, and the file does not repeat it.
     reduction : {"sum", "mean"}, optional
         How the loss was reduced over the batch.
     batch_size : int, optional
@@ -85,11 +86,8 @@ class Observation:
         if self.parameters.architecture != self.architecture:
             raise InputError("parameters: belong to another architecture than the observation")
         stationary = self.kind == "stationary-point"
-        if stationary and self.vector:
-            key = shown(next(iter(self.vector)))
-            raise InputError(
-                f"vector: {key} is present; a stationary-point is its own observation, so none is accepted"
-            )
+        if stationary and not self.vector:
+            object.__setattr__(self, "vector", dict(self.parameters))
         if not stationary and not self.vector:
             raise InputError(f"vector: is absent; the observation of a {self.kind} has at least one piece of it")
         if not stationary and self.initial_parameters is not None:
@@ -104,6 +102,10 @@ class Observation:
         if self.unit_norm is not None and not isinstance(self.unit_norm, bool):
             raise InputError(f"unit_norm: found {_found(self.unit_norm)}; true and false are accepted")
         object.__setattr__(self, "vector", _vector(self.architecture, self.vector))
+        if stationary and not all(
+            np.array_equal(self.vector.get(key), self.parameters[key]) for key in self.parameters
+        ):
+            raise InputError("vector: is not θ; a stationary-point is its own observation, and no other is accepted")
         if self.labels is not None:
             object.__setattr__(self, "labels", check_labels(self.architecture, self.labels, self.batch_size))
 
@@ -191,7 +193,7 @@ class Observation:
                 members[key] = getattr(self, key)
         for group in _GROUPS:
             pieces = getattr(self, group)
-            if pieces is not None:
+            if pieces is not None and not (group == "vector" and self.kind == "stationary-point"):
                 # In the architecture's order, so that the bytes do not depend on how the mapping was filled.
                 members |= {
                     f"{group}/{key}": pieces[key] for key in self.architecture.parameter_shapes if key in pieces
@@ -316,6 +318,9 @@ def _fields(members: Mapping[str, Member]) -> dict[str, Any]:
     architecture = _architecture(texts.pop("architecture"))
     fields: dict[str, Any] = {**texts, "architecture": architecture, "vector": groups["vector"]}
     fields["parameters"] = _parameters(architecture, groups["parameters"], "parameters")
+    if groups["vector"] and texts["kind"] == "stationary-point":
+        key = shown(next(iter(groups["vector"])))
+        raise InputError(f"vector: {key} is present; a stationary-point is its own observation, so none is accepted")
     if groups["initial_parameters"]:
         fields["initial_parameters"] = _parameters(architecture, groups["initial_parameters"], "initial_parameters")
     if "batch_size" in members:

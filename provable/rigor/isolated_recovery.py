@@ -92,7 +92,7 @@ class Observed(Protocol):
 
     @property
     def kind(self) -> str:
-        """The kind, ``"gradient"`` or ``"parameter-change"``."""
+        """The kind, such as ``"gradient"``."""
 
     @property
     def architecture(self) -> Architecture:
@@ -154,8 +154,6 @@ def certify(
     The radius R is a power of two: for the dense bound the largest for which δ ≤ σ₀/2 is proved, for a splitting the largest
     that leaves 7/8 of s and of t or, where ρ needs more, a half. So σ is within a small factor of its value at R = 0.
     """
-    if observation.kind not in ("gradient", "parameter-change"):
-        return Refusal(f"a {observation.kind} has no observed vector; a gradient or a parameter change has one")
     outputs = observation.architecture.output_size
     if measure.size == 0:
         return Refusal("the measure has no atoms, so nothing is to be isolated")

@@ -132,8 +132,6 @@ def certify(
         The certificate, or the reason why there is none: an unsupported layer, a layer whose equations do not determine its
         input, an error that outgrows what the next layer allows.
     """
-    if observation.kind not in ("gradient", "parameter-change"):
-        return Refusal(f"a {observation.kind} has no observed vector; a gradient or a parameter change has one")
     architecture = observation.architecture
     if measure.size != 1:
         return Refusal(f"the measure has {measure.size} atoms; one is certified layer by layer")

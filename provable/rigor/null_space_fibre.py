@@ -40,8 +40,6 @@ def certify(observation: Observed, measure: Measure, dimension: int, *, seed: in
     Certificate or Refusal
         What the checker is to prove, or the reason why there is nothing to state. Nothing is proved here.
     """
-    if observation.kind not in ("gradient", "parameter-change"):
-        return Refusal(f"a {observation.kind} has no observed vector; a gradient or a parameter change has one")
     if measure.size != 1:
         return Refusal(f"the measure has {measure.size} atoms; the fibre of one is certified")
     if dimension < 1:

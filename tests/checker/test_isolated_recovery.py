@@ -121,7 +121,7 @@ def test_points_need_not_be_floats() -> None:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("stationary-point", "neither"),
+        ("hessian", "neither a gradient"),
         ("shape", "do not fit"),
         ("layer", "neither linear"),
         ("missing", "has no parameters/0/weight"),
@@ -140,7 +140,7 @@ def test_observations_that_do_not_fit_are_named(tmp_path: Any, kind: str, reason
     arrays: dict[str, Any] = {"format": "provable-observation/1", "kind": "gradient"}
     arrays |= {f"parameters/{key}": value for key, value in observation.parameters.items()}
     arrays |= {f"vector/{key}": value for key, value in observation.vector.items()}
-    if kind == "stationary-point":
+    if kind == "hessian":
         arrays["kind"] = kind
     elif kind == "shape":
         arrays["parameters/0/weight"] = np.ones((5, 3))

@@ -12,8 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provable.architectures import GELU, Activation, Architecture, Conv2d, Flatten, LeakyReLU, Linear, ReLU, Tanh
+from provable.architectures import (
+    GELU,
+    Activation,
+    Architecture,
+    Conv2d,
+    Flatten,
+    LeakyReLU,
+    Linear,
+    Polynomial,
+    ReLU,
+    Tanh,
+)
 from provable.arithmetic import Arithmetic
+from provable.checker import check
 from provable.measures import Measure
 from provable.networks import Parameters, embed
 from provable.observations import Observation
@@ -205,10 +217,30 @@ def test_layers_without_an_enclosure_are_refused_by_name() -> None:
     assert "layer 0 (conv2d)" in refusal(observation, measure)
 
 
-def test_stationary_points_are_refused() -> None:
-    observation, measure = observe(1, (5, 6, 3), Tanh())
-    stationary = Observation("stationary-point", observation.architecture, observation.parameters)
-    assert "stationary-point" in refusal(stationary, measure)
+def cubic_stationary_point(rng: np.random.Generator) -> tuple[Observation, Measure]:
+    """θ = Σ_i c_i ∇f(x_i; θ) for f(x) = Σ_k v_k (w_k·z)³ with z = (x, 1), orthogonal z_i, and one unit per set S of samples.
+
+    It has w_k = Σ_{i∈S} z_i / (3 c_i ‖z_i‖⁴ v_k), and by 27 v_k⁴ = Σ_{i∈S} c_i^-2 ‖z_i‖^-6 also v_k = Σ_i c_i (w_k·z_i)³.
+    """
+    directions = np.linalg.qr(rng.standard_normal((4, 4)))[0][:3]
+    points, coefficients = directions / directions[:, 3:], np.array([1.0, -0.5, 2.0])
+    norms = np.linalg.norm(points, axis=1)
+    subsets = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]])
+    outer = ((subsets / (coefficients**2 * norms**6)).sum(axis=1) / 27) ** 0.25
+    inner = subsets / (3 * coefficients * norms**4) @ points / outer[:, None]
+    layers = (Linear(6), Polynomial(coefficients=(0.0, 0.0, 0.0, 1.0)), Linear(1, bias=False))
+    architecture = Architecture("cubic", (3,), layers, "squared")
+    parameters = Parameters(architecture, {"0/weight": inner[:, :3], "0/bias": inner[:, 3], "2/weight": outer[None]})
+    return Observation("stationary-point", architecture, parameters), Measure(points[:, :3], coefficients[:, None])
+
+
+def test_stationary_points_are_their_own_vector() -> None:
+    observation, measure = cubic_stationary_point(np.random.default_rng(0))
+    made = certify(observation, measure)
+    assert isinstance(made, Certificate)
+    assert check(made.to_json(), observation=observation.to_bytes()).valid
+    moved = Measure(measure.points + 1e-3, measure.coefficients)
+    assert isinstance(certify(observation, moved), Refusal)
 
 
 def test_too_many_unknowns_are_refused() -> None:

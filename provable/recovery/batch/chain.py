@@ -226,7 +226,7 @@ def is_affine(activation: Activation) -> bool:
 
 
 def reason_against(observation: Observation) -> str | None:
-    """Tell why an observation is not a sum of gradients of a fully connected network.
+    """Tell why an observation is not a sum of tangents of a fully connected network.
 
     Parameters
     ----------
@@ -238,8 +238,6 @@ def reason_against(observation: Observation) -> str | None:
     str or None
         None if it is, otherwise what is in the way.
     """
-    if observation.kind == "stationary-point":
-        return f"it needs a gradient or a change of parameters, and the observation is of kind {observation.kind}"
     linear_seen, bent = False, False
     for position, layer in enumerate(observation.architecture.layers):
         if isinstance(layer, Linear):

@@ -66,7 +66,7 @@ class LeastSquares:
         Parameters
         ----------
         observation : Observation
-            Any but a stationary point.
+            Any observation.
         mask : mapping of str to array of bool, or None
             Which entries were observed.
         unit : float, optional
@@ -80,12 +80,10 @@ class LeastSquares:
         Raises
         ------
         InputError
-            If the mask does not fit the observation, or that has no vector.
+            If the mask does not fit the observation.
         UnsupportedError
             If the numbers observed are so large that their squares leave the range of float64.
         """
-        if not observation.vector:
-            raise InputError(f"kind: found {observation.kind}; an observation with a vector is accepted")
         with np.errstate(over="ignore"):
             if not math.isfinite(norm_of(observation.vector.values())):
                 raise UnsupportedError("vector: holds numbers whose squares are too large for float64")

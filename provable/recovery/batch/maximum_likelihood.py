@@ -53,7 +53,7 @@ def maximum_likelihood(
     Parameters
     ----------
     observation : Observation
-        Any but a stationary point. If it says that the inputs have norm 1, that is imposed.
+        Any observation. If it says that the inputs have norm 1, that is imposed.
     points : array of shape (n, *input_shape)
         Where to start.
     coefficients : array of shape (n, C) or (n,)

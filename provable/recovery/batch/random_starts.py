@@ -65,7 +65,7 @@ def from_random_starts(
     Parameters
     ----------
     observation : Observation
-        Any but a stationary point.
+        Any observation.
     samples : int
         Number of samples B.
     noise : float

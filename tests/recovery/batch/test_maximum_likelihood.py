@@ -321,9 +321,6 @@ def test_misfits_are_refused():
         maximum_likelihood(observation, *start, noise=1.0, mask={"9/weight": np.ones(1, dtype=bool)})
     with pytest.raises(InputError, match="mask/2/weight: has shape"):
         maximum_likelihood(observation, *start, noise=1.0, mask={OUTER: np.ones(3, dtype=bool)})
-    still = Observation("stationary-point", observation.architecture, observation.parameters)
-    with pytest.raises(InputError, match="kind: found stationary-point"):
-        maximum_likelihood(still, *start, noise=1.0)
     for name in ("samples", "starts"):
         with pytest.raises(InputError, match=f"{name}: found '0'"):
             from_random_starts(observation, **({"samples": 2, "noise": 1.0} | {name: 0}))

@@ -37,6 +37,8 @@ def supports(observation: Observation) -> str | None:
     str or None
         None if it applies, otherwise the reason why not.
     """
+    if observation.kind == "stationary-point":
+        return "it needs weights that were drawn, and those of a stationary-point were trained"
     if (reason := reason_against(observation)) is not None:
         return reason
     network = FullyConnected.of(observation)

@@ -1,0 +1,1 @@
+"""Recovery from the parameters of a trained network alone."""
