@@ -160,7 +160,7 @@ def test_what_is_not_supported():
         base, parameters=Parameters(base.architecture, dead), vector={"0/weight": np.ones((200, 6))}
     )
     assert "has zero weights, and its gradient was not observed" in supports(silent)
-    with pytest.raises(UnsupportedError, match=r"^method wang2023: it needs a gradient"):
+    with pytest.raises(UnsupportedError, match=r"^method wang2023: it needs weights that were drawn"):
         recover(stationary, np.random.default_rng(0))
-    with pytest.raises(UnsupportedError, match=r"^method wang2023: it needs a gradient"):
+    with pytest.raises(UnsupportedError, match=r"^method wang2023: it needs weights that were drawn"):
         estimate(stationary, rng=np.random.default_rng(0))
