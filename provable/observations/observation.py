@@ -103,7 +103,7 @@ class Observation:
             raise InputError(f"unit_norm: found {_found(self.unit_norm)}; true and false are accepted")
         object.__setattr__(self, "vector", _vector(self.architecture, self.vector))
         if stationary and not all(
-            np.array_equal(self.vector.get(key), self.parameters[key]) for key in self.parameters
+            key in self.vector and np.array_equal(self.vector[key], value) for key, value in self.parameters.items()
         ):
             raise InputError("vector: is not θ; a stationary-point is its own observation, and no other is accepted")
         if self.labels is not None:
