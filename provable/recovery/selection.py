@@ -19,6 +19,7 @@ from provable.recovery.method import Method
 from provable.recovery.parameter_matching import alternating_projections, loo2024
 from provable.recovery.parameter_matching import method as parameter_matching
 from provable.recovery.result import STATUSES, Recovery
+from provable.recovery.stationary_point import buzaglo2023, haim2022
 from provable.recovery.training_labels import with_norms
 
 METHODS: tuple[Method, ...] = (
@@ -33,6 +34,8 @@ METHODS: tuple[Method, ...] = (
     wang2023.METHOD,
     parameter_matching.METHOD,
     loo2024.METHOD,
+    haim2022.METHOD,
+    buzaglo2023.METHOD,
 )
 """All algorithms, the best informed first: `recover` tries those that support an observation in this order."""
 
