@@ -263,6 +263,26 @@ class ActivationCells:
                 current = current * self.slopes[path]
         return current
 
+    def at(self, measure: CellMeasure) -> ActivationCells:
+        """The cells in which atoms really are, with the slopes of those that they are attributed to at kinks.
+
+        Parameters
+        ----------
+        measure : CellMeasure
+            Any atoms.
+
+        Returns
+        -------
+        ActivationCells
+            With the atoms as samples: away from kinks they have the slopes of the network.
+        """
+        return activation_cells(
+            self.architecture,
+            self.parameters,
+            measure.points.reshape(-1, *self.architecture.input_shape),
+            slopes={path: slopes[measure.origin] for path, slopes in self.slopes.items()},
+        )
+
     def contains(self, measure: CellMeasure) -> bool:
         """Whether all atoms are in the closed cells to which they are attributed.
 

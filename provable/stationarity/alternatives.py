@@ -220,7 +220,8 @@ def alternative_data(
             "merging",
             merged,
             "merging",
-            f"{len(merged.points)} samples have the same stationarity and margins as these {len(signs)}",
+            f"{len(merged.points)} samples, weighted means of these {len(signs)} within activation cells, have the same "
+            "stationarity, and weighted means of their margins",
         )
     else:
         refused["merging"] = "no two samples with multipliers share an activation cell and a label"

@@ -19,7 +19,6 @@ Source: arXiv:2509.21296, Theorem 4 (wording not read); derived, for chains of a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -145,6 +144,62 @@ def paired(
     return split(cells.measure(coefficients), moves, steps, steps)
 
 
+def exchanged_toward(
+    cells: ActivationCells, coefficients: Array, shifts: InvisibleShifts, targets: Array
+) -> CellMeasure:
+    """Move the samples as near to given ones as the invisible exchanges allow.
+
+    Parameters
+    ----------
+    cells : ActivationCells
+        The network and the samples.
+    coefficients : ndarray of shape (n, C)
+        Their coefficients.
+    shifts : InvisibleShifts
+        At least one exchange and one direction.
+    targets : ndarray of shape (n, d)
+        What each sample should become.
+
+    Returns
+    -------
+    CellMeasure
+        X + P (T - X) Q with the orthogonal projectors P on the exchanges and Q on the directions: of all data sets that can
+        be reached the nearest one to T.
+    """
+    across = _project(shifts.exchanges, targets - cells.points)
+    moves = _project(shifts.directions, across.T).T
+    return CellMeasure(cells.points + moves, coefficients, np.arange(len(moves)))
+
+
+def paired_toward(cells: ActivationCells, coefficients: Array, directions: Array, targets: Array) -> CellMeasure:
+    """Replace every sample by a pair x ± ν, the first as near to a given one as the directions allow.
+
+    Parameters
+    ----------
+    cells : ActivationCells
+        The network and the samples.
+    coefficients : ndarray of shape (n, C)
+        Their coefficients.
+    directions : ndarray of shape (q, d)
+        A basis of null(W_1), q ≥ 1.
+    targets : ndarray of shape (n, d)
+        What the first half of the samples should become.
+
+    Returns
+    -------
+    CellMeasure
+        Twice as many atoms with half the coefficients, those next to the targets first.
+    """
+    moves = _project(directions, (targets - cells.points).T).T
+    ones = arithmetic.full((len(moves),), 1, cells.points)
+    return split(cells.measure(coefficients), moves, ones, ones)
+
+
+def _project(basis: Array, columns: Array) -> Array:
+    """The orthogonal projection of columns on the span of independent rows."""
+    return np.asarray(basis.T @ arithmetic.solve(basis @ basis.T, basis @ columns))
+
+
 def _integers(rng: np.random.Generator, shape: tuple[int, int], like: Array) -> Array:
     """Small integers that are not zero, in the arithmetic wanted."""
     numbers = rng.integers(1, 8, size=shape) * rng.choice((-1, 1), size=shape)
@@ -152,22 +207,3 @@ def _integers(rng: np.random.Generator, shape: tuple[int, int], like: Array) -> 
     for index in np.ndindex(*shape):
         result[index] = arithmetic.constant(int(numbers[index]), like)
     return result
-
-
-def effective_rank(cells: ActivationCells, relative_tolerance: float) -> int:
-    """How many directions of the samples the first layer looks at up to a relative size.
-
-    Parameters
-    ----------
-    cells : ActivationCells
-        The network.
-    relative_tolerance : float
-        Singular values of W_1 up to this multiple of the largest one do not count.
-
-    Returns
-    -------
-    int
-        The rank; d minus it is the dimension of what cannot be seen at that size.
-    """
-    weight: Any = arithmetic.to_float(cells.first_weight)
-    return arithmetic.rank(weight, relative_tolerance=relative_tolerance)
