@@ -1,1 +1,6 @@
-"""Max-margin two-layer ReLU networks, found exactly by a convex program, with a proof of optimality."""
+"""The two-layer ReLU network of largest margin: exact, with a proof that there is no better one."""
+
+from provable.max_margin.maximisation import maximise_margin
+from provable.max_margin.result import MaxMarginNetwork
+
+__all__ = ["MaxMarginNetwork", "maximise_margin"]
