@@ -146,8 +146,19 @@ class StationaryPoint:
         return all(w == 0 or m == min(margins) for w, m in zip(self.multipliers, margins, strict=True))
 
 
-def _layers(blocks: Sequence[Block]) -> list[list[Vector]]:
-    """Weight matrices: block-diagonal between the first layer, which all blocks share, and the last one."""
+def weight_matrices(blocks: Sequence[Block]) -> list[list[Vector]]:
+    """Write blocks as weight matrices: block-diagonal between the first layer, which all blocks share, and the last one.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        Of one depth L.
+
+    Returns
+    -------
+    list of list of list of Fraction
+        The rows of each of the L matrices.
+    """
     depth, weights = blocks[0].depth, []
     if depth == 1:
         return [[[blocks[0].size * x for x in blocks[0].direction]]]
@@ -187,10 +198,27 @@ def _floats(lines: Sequence[Sequence[Fraction]], factor: Fraction | int) -> Floa
     return np.array([[float(number * factor) for number in line] for line in lines])
 
 
-def _in_integers(
+def in_integers(
     weights: list[list[Vector]], samples: list[Sample], activation: Layer, biased: bool
 ) -> StationaryPoint | None:
-    """Scale parameters, inputs and multipliers to integers; None if these need more than 53 bits."""
+    """Scale a KKT point to integers over common denominators, which are exact in every arithmetic.
+
+    Parameters
+    ----------
+    weights : list of list of list of Fraction
+        The rows of each weight matrix; with a bias, the first layer's last column.
+    samples : list of Sample
+        With a bias, inputs end with the constant one.
+    activation : Layer
+        Homogeneous of degree one.
+    biased : bool
+        Whether the first layer has a bias.
+
+    Returns
+    -------
+    StationaryPoint or None
+        A KKT point if the given one is; None if the integers need more than 53 bits.
+    """
     depth, architecture = len(weights), _architecture(weights, activation, biased)
     scale = _primitive([number for lines in weights for line in lines for number in line])
     points = [sample.point[:-1] if biased else sample.point for sample in samples]
@@ -267,11 +295,11 @@ def stationary_points(
         blocks, samples = [plus, minus], two_labels(draw, plus, minus, slope, has_bias)
     if samples is None:
         blocks, samples = [plus], one_label(draw, plus, has_bias)
-    weights = _layers(blocks)
+    weights = weight_matrices(blocks)
     if draw(st.booleans()):  # the mirror image: other labels and another sign of the last layer
         samples = [Sample(sample.point, -sample.label, sample.multiplier) for sample in samples]
         weights[-1] = [[-number for number in line] for line in weights[-1]]
-    point = _in_integers(weights, samples, ACTIVATIONS["identity" if linear else name], has_bias)
+    point = in_integers(weights, samples, ACTIVATIONS["identity" if linear else name], has_bias)
     assume(point is not None)
     assert point is not None
     return point

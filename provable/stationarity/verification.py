@@ -1,0 +1,385 @@
+r"""Verify that parameters are a KKT point of the max-margin problem for given data, or stationary under weight decay.
+
+Notes
+-----
+A KKT point of min ½‖θ‖² subject to y_i Φ(θ; x_i) ≥ 1 for a homogeneous network Φ of degree L has
+
+.. math:: \theta = \sum_i \lambda_i y_i h_i, \quad h_i \in \partial_\theta\Phi(\theta; x_i), \quad \lambda_i \ge 0, \quad
+          \lambda_i = 0 \text{ unless } y_i \Phi(\theta; x_i) = 1
+
+with Clarke's subdifferential ∂ (Lyu and Li 2020, Ji and Telgarsky 2020: limits of training). Parameters that training gives
+have another margin m: θ is a KKT point after division by m^{1/L}, and then its multipliers are λ_i m^{(L-2)/L}. All that is
+judged here is therefore invariant under rescaling. Several classes (Buzaglo et al. 2023) have the constraints
+Φ_{y_i} − Φ_j ≥ 1, j ≠ y_i. Weight decay has w θ = −Σ_i ∂ℓ(Φ(θ; x_i), y_i), whose multipliers the loss gives; only slopes at
+kinks are free.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from provable import arithmetic
+from provable.architectures import Architecture
+from provable.arithmetic import Array, to_float
+from provable.errors import InputError
+from provable.measures import as_numbers
+from provable.networks import Parameters, forward, losses, tangents
+from provable.stationarity.clarke import ClarkeCells, clarke_cells
+from provable.stationarity.homogeneity import degree_of_homogeneity, layer_degrees
+from provable.stationarity.multipliers import nearest_in_cone
+from provable.stationarity.report import StationarityReport
+
+TOLERANCE = 1e-9
+"""Default relative residual and slackness of a stationary point in floats."""
+
+
+def _squared(vector: Array) -> Any:
+    return (vector * vector).sum() if len(vector) else 0.0
+
+
+def _norm(vector: Array) -> float:
+    return math.sqrt(float(to_float(np.asarray(_squared(vector)))))
+
+
+def _ratio(part: Any, whole: Any) -> float:
+    return float(to_float(np.asarray(part / whole)))
+
+
+def _constraints(outputs: Array, labels: Any) -> tuple[NDArray[np.intp], Array]:
+    """The sample and the combination of outputs of every constraint."""
+    count, size = outputs.shape
+    given = np.asarray(labels)
+    if given.shape != (count,):
+        raise InputError(f"labels: found shape {given.shape}; ({count},) is accepted")
+    if size == 1:
+        if not all(label in (1, -1) for label in given):
+            raise InputError("labels: found a label other than 1 and -1 with one output; these two are accepted")
+        signs = arithmetic.full((count, 1), -1, outputs)
+        signs[np.asarray(given == 1, dtype=np.bool_)] = arithmetic.constant(1, outputs)
+        return np.arange(count), signs
+    if given.dtype.kind not in "iu" or (count and not 0 <= given.min() <= given.max() < size):
+        raise InputError(f"labels: found {given.dtype} entries; integers from 0 to {size - 1} are accepted")
+    pairs = [(i, j) for i in range(count) for j in range(size) if j != given[i]]
+    directions = arithmetic.full((len(pairs), size), 0, outputs)
+    for row, (i, j) in enumerate(pairs):
+        directions[row, given[i]], directions[row, j] = (
+            arithmetic.constant(1, outputs),
+            arithmetic.constant(-1, outputs),
+        )
+    return np.array([i for i, _ in pairs], dtype=np.intp), directions
+
+
+def _checked(
+    architecture: Architecture, parameters: Parameters, points: Any, kinds: tuple[str, ...] = ("float64", "rational")
+) -> tuple[Array, Array, Array]:
+    """The samples, θ and the outputs."""
+    samples = as_numbers(points, "points")
+    if samples.ndim and len(samples) == 0:
+        raise InputError("points: found no samples; one or more are accepted")
+    if parameters.kind not in kinds:
+        raise InputError(f"parameters: found {parameters.kind} numbers; {' and '.join(kinds)} ones are accepted")
+    outputs = forward(architecture, parameters, samples)
+    theta = parameters.vector()
+    if not np.any(theta != 0):
+        raise InputError("parameters: found zero; parameters of positive norm are accepted")
+    return samples, theta, outputs
+
+
+@dataclass(frozen=True, eq=False)
+class _Combination:
+    """Multipliers of all constraints, the slopes of their tangents, and what is left of θ."""
+
+    multipliers: Array
+    slopes: dict[str, Array]
+    residual: Array
+
+
+def _combine(cells: ClarkeCells, theta: Array, chosen: NDArray[np.bool_], *, known: bool = False) -> _Combination:
+    """Combine the tangents of the chosen constraints; with known multipliers these are one."""
+    rows = np.flatnonzero(chosen[cells.constraints])
+    inside = np.flatnonzero(chosen[cells.constraints[cells.owners]])
+    place = np.zeros(len(cells.constraints), dtype=np.intp)
+    place[rows] = np.arange(len(rows))
+    owners = place[cells.owners[inside]]
+    base, steps = cells.base[rows], cells.steps[inside]
+    point = nearest_in_cone(
+        theta, base, steps, owners, fixed=arithmetic.full((len(rows),), 1, theta) if known else None
+    )
+    multipliers = arithmetic.full((len(chosen),), 0, theta)
+    np.add.at(multipliers, cells.constraints[rows], point.weights)
+    weights = arithmetic.full((len(cells.constraints),), 0, theta)
+    weights[rows] = point.weights
+    parts = arithmetic.full((len(cells.steps),), 0, theta)
+    parts[inside] = point.parts
+    return _Combination(multipliers, _mean_slopes(cells, multipliers, weights, parts), point.residual)
+
+
+def _mean_slopes(cells: ClarkeCells, multipliers: Array, weights: Array, parts: Array) -> dict[str, Array]:
+    result = {}
+    for path, of_cells in cells.slopes.items():
+        moved = of_cells * weights[:, None]
+        if path == cells.open_layer:
+            left_to_right = arithmetic.constant(1, weights) - of_cells[cells.owners, cells.units]
+            moved[cells.owners, cells.units] = moved[cells.owners, cells.units] + left_to_right * parts
+        summed = arithmetic.full((len(multipliers), of_cells.shape[1]), 0, weights)
+        np.add.at(summed, cells.constraints, moved)
+        for constraint in range(len(multipliers)):
+            if multipliers[constraint] != 0:
+                summed[constraint] = summed[constraint] / multipliers[constraint]
+            else:  # nothing depends on them: those of the first tangent
+                summed[constraint] = of_cells[np.flatnonzero(cells.constraints == constraint)[0]]
+        result[path] = summed
+    return result
+
+
+def _hard_residual(
+    architecture: Architecture,
+    parameters: Parameters,
+    points: Array,
+    samples: NDArray[np.intp],
+    directions: Array,
+    chosen: NDArray[np.bool_],
+    *,
+    known: bool = False,
+) -> float:
+    """The relative residual without Clarke weights, as programs differentiate."""
+    theta = parameters.vector()
+    rows = np.flatnonzero(chosen)
+    every = tangents(architecture, parameters, points)
+    base = (every[samples[rows]] * directions[rows][:, :, None]).sum(axis=1)
+    fixed = arithmetic.full((len(rows),), 1, theta) if known else None
+    point = nearest_in_cone(theta, base, base[:0], np.zeros(0, dtype=np.intp), fixed=fixed)
+    return _norm(point.residual) / _norm(theta)
+
+
+def _balance(
+    architecture: Architecture, parameters: Parameters, total: Any, degree: int | None
+) -> tuple[float, dict[str, float]]:
+    """Errors of Euler's identity for all parameters and for each layer."""
+    theta = parameters.vector()
+    squared = _squared(theta)
+    if degree is None:
+        return math.nan, {}
+    errors = {}
+    for path, own in layer_degrees(architecture).items():
+        size = sum(_squared(array.reshape(-1)) for name, array in parameters.items() if name.split("/")[0] == path)
+        errors[path] = abs(_ratio(size - own * total, squared))
+    return abs(_ratio(squared - degree * total, squared)), errors
+
+
+def _failures(tolerance: float, residual: float, slackness: float, complete: bool) -> list[str]:
+    found = []
+    limit = "zero" if tolerance == 0 else f"{tolerance:.0e}"
+    if residual > tolerance:
+        rest = "" if complete else " (not all combinations of slopes at kinks were tried)"
+        found.append(
+            f"the residual with the best multipliers and slopes is {residual:.2e} of the parameters' norm{rest}"
+        )
+    if slackness > tolerance:
+        found.append(f"multipliers of samples beyond the margin leave a slackness of {slackness:.2e}")
+    return [f"{failure}, and {limit} is accepted" for failure in found]
+
+
+def verify_stationarity(
+    architecture: Architecture,
+    parameters: Parameters,
+    points: Any,
+    labels: Any,
+    *,
+    tolerance: float = TOLERANCE,
+    margin_tolerance: float | None = None,
+    kink_tolerance: float | None = None,
+) -> StationarityReport:
+    """Verify that θ has the direction of a KKT point of the max-margin problem for given data.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        A homogeneous chain of layers; its loss does not matter.
+    parameters : Parameters
+        θ ≠ 0. With rational numbers (and rational points) every decision is exact and the report a proof.
+    points : array_like of shape (n, *input_shape)
+        The samples x_i.
+    labels : array_like of shape (n,)
+        1 and −1 if the network has one output, otherwise integers from 0.
+    tolerance : float, optional
+        For floats: the relative residual and slackness that a verified point may have.
+    margin_tolerance : float, optional
+        For floats: constraints within this relative distance of the smallest margin are on the margin; default `tolerance`.
+    kink_tolerance : float, optional
+        For floats: the |z| relative to |w||x| that counts as zero; default ``2**10 * 2**-52``.
+
+    Returns
+    -------
+    StationarityReport
+        The multipliers are searched on the margin first, and on all constraints if that leaves a residual: then slackness
+        says by how much complementary slackness fails. They need not be unique.
+
+    Raises
+    ------
+    InputError
+        If the network is not homogeneous (the layer is named) or shapes, labels or numbers do not fit. Labels that contradict
+        the signs of the outputs are no error: the report's explanation says so, with the number.
+    UnsupportedError
+        For layers without Clarke tangents, and if all tangents need more than 4 GiB.
+    """
+    degree = degree_of_homogeneity(architecture)
+    inputs, theta, outputs = _checked(architecture, parameters, points)
+    samples, directions = _constraints(outputs, labels)
+    exact = arithmetic.kind(outputs) != "float64"
+    tolerance = 0.0 if exact else tolerance
+    near = 0.0 if exact else tolerance if margin_tolerance is None else margin_tolerance
+
+    margins = (outputs[samples] * directions).sum(axis=1)
+    smallest = min(margins)
+    cells = clarke_cells(architecture, parameters, inputs, samples, directions, tolerance=kink_tolerance)
+    chosen = np.asarray(margins <= smallest + arithmetic.constant(near, outputs) * abs(smallest), dtype=np.bool_)
+    found = _combine(cells, theta, chosen)
+    if smallest <= 0 or _norm(found.residual) > tolerance * _norm(theta):
+        every = np.ones(len(margins), dtype=np.bool_)
+        wider = _combine(cells, theta, every)
+        if _squared(wider.residual) < _squared(found.residual):
+            chosen, found = every, wider
+
+    squared, total = _squared(theta), found.multipliers @ margins
+    residual = _norm(found.residual) / _norm(theta)
+    slackness = degree * _ratio(max(found.multipliers * (margins - smallest)), squared)
+    euler_error, balance_errors = _balance(architecture, parameters, total, degree)
+    failures = _failures(tolerance, residual, slackness, cells.complete)
+    if smallest <= 0:
+        worst = int(samples[next(c for c, margin in enumerate(margins) if margin == smallest)])
+        failures.insert(
+            0,
+            f"the labels contradict the outputs: sample {worst} has margin {float(to_float(np.asarray(smallest))):.3g}, "
+            "and positive margins are accepted",
+        )
+    smallest_float = float(to_float(np.asarray(smallest)))
+    used = int(np.sum(np.asarray(found.multipliers > 0, dtype=np.bool_)))
+    kinks = sum(int(where.sum()) for where in cells.kinks.values())
+    if failures:
+        explanation = f"Not verified as a KKT point: {'; '.join(failures)}."
+    else:
+        word = "Proved to be" if exact else "Numerically"
+        explanation = (
+            f"{word} a KKT point of the max-margin problem: residual {residual:.1e}, smallest margin {smallest_float:.6g}, "
+            f"{used} of {len(margins)} multipliers positive, {kinks} pre-activations at kinks."
+        )
+    return StationarityReport(
+        problem="max-margin",
+        arithmetic=arithmetic.kind(outputs),
+        degree=degree,
+        samples=samples,
+        directions=directions,
+        margins=margins,
+        margin=smallest_float,
+        scale=smallest_float ** (-1 / degree) if smallest_float > 0 else math.nan,
+        multipliers=found.multipliers,
+        slopes=found.slopes,
+        kinks=cells.kinks,
+        residual=residual,
+        hard_residual=_hard_residual(architecture, parameters, inputs, samples, directions, chosen),
+        slackness=slackness,
+        euler_error=euler_error,
+        balance_errors=balance_errors,
+        tolerance=tolerance,
+        complete=cells.complete,
+        verified=not failures,
+        explanation=explanation,
+    )
+
+
+def verify_weight_decay(
+    architecture: Architecture,
+    parameters: Parameters,
+    points: Any,
+    labels: Any,
+    *,
+    weight_decay: float,
+    reduction: str = "sum",
+    tolerance: float = TOLERANCE,
+    kink_tolerance: float | None = None,
+) -> StationarityReport:
+    """Verify that θ is stationary for the loss with weight decay: w θ + Σ_i ∂ℓ(f(θ; x_i), y_i) contains zero.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        A chain of layers, homogeneous or not; its loss is ℓ.
+    parameters : Parameters
+        θ ≠ 0, floats.
+    points : array_like of shape (n, *input_shape)
+        The samples x_i.
+    labels : array_like
+        As the loss takes them.
+    weight_decay : float
+        w > 0, of the penalty ½w‖θ‖².
+    reduction : {"sum", "mean"}, optional
+        How the loss is reduced over the samples.
+    tolerance : float, optional
+        The relative residual that a verified point may have.
+    kink_tolerance : float, optional
+        The |z| relative to |w||x| that counts as zero; default ``2**10 * 2**-52``.
+
+    Returns
+    -------
+    StationarityReport
+        With one constraint for each sample, its direction −ℓ'_i/w (over n for a mean) and multiplier 1.
+
+    Raises
+    ------
+    InputError
+        If shapes, labels or numbers do not fit, the weight decay is not positive or the reduction is unknown.
+    UnsupportedError
+        For layers without Clarke tangents, and if all tangents need more than 4 GiB.
+    """
+    if not weight_decay > 0 or not math.isfinite(weight_decay):
+        raise InputError(f"weight_decay: found {weight_decay!r:.60}; a positive number is accepted")
+    if reduction not in ("sum", "mean"):
+        raise InputError(f"reduction: found {reduction!r:.60}; sum and mean are accepted")
+    inputs, theta, outputs = _checked(architecture, parameters, points, ("float64",))
+    divisor = weight_decay * (len(inputs) if reduction == "mean" else 1)
+    directions = -losses.residual(architecture.loss, outputs, labels) / divisor
+    samples = np.arange(len(inputs))
+    try:
+        degree: int | None = degree_of_homogeneity(architecture)
+    except InputError:
+        degree = None
+    cells = clarke_cells(architecture, parameters, inputs, samples, directions, tolerance=kink_tolerance)
+    every = np.ones(len(samples), dtype=np.bool_)
+    found = _combine(cells, theta, every, known=True)
+    margins = (outputs * directions).sum(axis=1)
+    residual = _norm(found.residual) / _norm(theta)
+    euler_error, balance_errors = _balance(architecture, parameters, margins.sum(), degree)
+    failures = _failures(tolerance, residual, 0.0, cells.complete)
+    kinks = sum(int(where.sum()) for where in cells.kinks.values())
+    decayed = f"stationary with weight decay {weight_decay:g}"
+    explanation = f"Not verified as {decayed}: {'; '.join(failures)}."
+    if not failures:
+        explanation = f"Numerically {decayed}: residual {residual:.1e}, {kinks} pre-activations at kinks."
+    return StationarityReport(
+        problem="weight-decay",
+        arithmetic="float64",
+        degree=degree,
+        samples=samples,
+        directions=directions,
+        margins=margins,
+        margin=math.nan,
+        scale=math.nan,
+        multipliers=found.multipliers,
+        slopes=found.slopes,
+        kinks=cells.kinks,
+        residual=residual,
+        hard_residual=_hard_residual(architecture, parameters, inputs, samples, directions, every, known=True),
+        slackness=0.0,
+        euler_error=euler_error,
+        balance_errors=balance_errors,
+        tolerance=tolerance,
+        complete=cells.complete,
+        verified=not failures,
+        explanation=explanation,
+    )
