@@ -6,8 +6,8 @@ and their coefficients, but far from all of them are new ones:
 * a neuron whose weights are a positive multiple of another's (with homogeneous activations), or the same (otherwise), repeats
   its equations: it counts once;
 * with an activation that is positively homogeneous, of degree p, each hidden neuron has one redundant equation, since the
-  incoming weights' product with their gradient is p times that of the outgoing ones for every measure (balance: for two layers
-  of ReLUs :math:`\|w_k\| = |v_k|`);
+  incoming weights' product with their gradient is p times that of the outgoing ones for every measure (balance: for two
+  layers of ReLUs :math:`\|w_k\| = |v_k|`);
 * a kink of a neuron on a sample brings one equation, :math:`w_k^T x_i + b_k = 0`, and one unknown, its multiplier
   :math:`s_{ik} \in [0, 1]`: it changes nothing;
 * each sample brings what its loss says of its coefficient: the margin :math:`y_i f(x_i) = m` or, with weight decay w,
