@@ -14,6 +14,7 @@ from provable.checker import (
     isolated_recovery,
     layer_ranks,
     layerwise_recovery,
+    max_margin,
     null_space_fibre,
     uniqueness,
 )
@@ -25,6 +26,7 @@ _CHECKS: dict[str, Callable[[dict[str, Any], str], str]] = {
     "global-fibre": global_fibre.check,
     "kernel-positive-definite": definiteness.check_kernel,
     "cp-uniqueness": uniqueness.check,
+    "max-margin-optimality": max_margin.check,
     "counterexample": counterexample.check,
 }
 

@@ -7,10 +7,14 @@ from fractions import Fraction
 from math import isqrt
 
 from provable.arithmetic import Float
+from provable.max_margin.dependencies import integer_rows
 from provable.max_margin.dual_tree import Branch, Empty, Leaf, Tree
 
 _BITS = 62
 """Binary digits behind the point of roots and of rounded numbers, relative to 1."""
+
+_SHORT = (12, 28)
+"""Binary digits of coefficients that are tried first, to keep certificates short."""
 
 Rationals = tuple[Fraction, ...]
 
@@ -170,26 +174,43 @@ class _Exact:
                 self.convert(tree.inactive, {**decided, tree.sample: -1}),
             )
         if isinstance(tree, Empty):
-            return tree
+            return Empty({i: share * self._factor(i) for i, share in tree.shares.items()})
         return self._leaf(tree, decided)
 
+    def _factor(self, sample: int) -> Fraction:
+        """What the sample was multiplied by to be integral."""
+        return next(
+            top / entry
+            for top, entry in zip(integer_rows([self.rows[sample]])[0], self.rows[sample], strict=True)
+            if entry
+        )
+
     def _leaf(self, leaf: Leaf, decided: dict[int, int]) -> Cone:
+        for bits in (*_SHORT, None):
+            kept, bound = self._evaluated(leaf, decided, bits)
+            if bound <= 1:
+                break
+        self.height = max(self.height, bound)
+        return Cone(kept)
+
+    def _evaluated(self, leaf: Leaf, decided: dict[int, int], bits: int | None) -> tuple[dict[int, Fraction], Fraction]:
+        """Coefficients with so many binary digits behind the point, or all, and their bound from above."""
         kept: dict[int, Fraction] = {}
         direction = [Fraction(0)] * len(self.rows[0])
         slack = Fraction(0)
         for i, (value, excess) in enumerate(zip(leaf.coefficients.tolist(), self.excess, strict=True)):
             sign = decided.get(i, 0)
             default = excess if sign == 1 else Fraction(0)
-            number = Fraction(value)
+            number = Fraction(value) if bits is None else Fraction(round(value * 2**bits), 2**bits)
             if sign == 1:
-                number = max(number, excess)
+                number = default if value == excess else max(number, excess)
             elif sign == -1:
                 number = min(number, Fraction(0))
             else:
                 slack += self.norms[i] * max(excess - number, number, Fraction(0))
             if number != default:
                 kept[i] = number
-            for j, entry in enumerate(self.rows[i]):
-                direction[j] += number * entry
-        self.height = max(self.height, _root_above(_squared(direction)) + slack)
-        return Cone(kept)
+            if number:
+                for j, entry in enumerate(self.rows[i]):
+                    direction[j] += number * entry
+        return kept, _root_above(_squared(direction)) + slack

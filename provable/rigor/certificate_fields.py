@@ -103,6 +103,11 @@ def _label(value: Any, field: str) -> None:
         raise _refuse(field, value, "1 or -1")
 
 
+def _truth(value: Any, field: str) -> None:
+    if type(value) is not bool:
+        raise _refuse(field, value, "true or false")
+
+
 def _layer_proof(value: Any, field: str) -> None:
     if not isinstance(value, Mapping):
         raise _refuse(field, value, "an object")
@@ -190,6 +195,17 @@ _REQUIRED: dict[str, dict[str, Field]] = {
     "global-fibre": {"architecture": _text, "layer": _text, "vector": _list(decode_rational)},
     "kernel-positive-definite": {"matrix": _matrix(decode_ball), "lower_bound": decode_rational},
     "cp-uniqueness": {"factors": _three(_matrix(decode_rational)), "condition": _one_of("kruskal", "jennrich")},
+    "max-margin-optimality": {
+        "points": _matrix(decode_rational),
+        "labels": _list(_label),
+        "bias": _truth,
+        "hidden": _matrix(decode_rational),
+        "outer": _list(decode_rational),
+        "multipliers": _list(_nonnegative),
+        "height": _positive,
+        "gap": decode_rational,
+        "trees": _object,
+    },
     "counterexample": {"theorem": _text, "instance": _anything, "arithmetic": _text},
 }
 

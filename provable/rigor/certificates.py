@@ -49,6 +49,12 @@ cp-uniqueness
     Subject: the same. The tensor Σ_r a_r ⊗ b_r ⊗ c_r of the columns of the three ``factors`` has rank R = number of columns,
     and no other decomposition into R rank-one terms but for their order: by Kruskal's condition k_A + k_B + k_C ≥ 2R + 2
     (``"kruskal"``), or because A and B have full column rank and no two columns of C are parallel (``"jennrich"``).
+max-margin-optimality
+    Subject: the same. With x̃ = (x, 1) if ``bias``, else x̃ = x, the network f(x) = Σ_k v_k relu(w_k·x̃) with the rows w_k of
+    ``hidden`` and the numbers v_k of ``outer`` has y_i f(x_i) ≥ 1 on the ``points`` x_i with ``labels`` y_i; and every
+    network of that form and any width with these margins has ½‖θ‖² ≥ ½‖θ̂‖² - ``gap``, θ̂ being the stated one.
+    ``multipliers``, ``height`` and ``trees`` carry the proof: |Σ_i λ_i y_i relu(w·x̃_i)| ≤ height·‖w‖ on the cones of two
+    trees that cover all neurons w (`provable.max_margin.dual_tree`), so that ½‖θ‖² ≥ Σ λ_i / height.
 counterexample
     Subject: the same. The recorded instance meets the hypotheses of the theorem (or of its false twin) and violates the
     claim.

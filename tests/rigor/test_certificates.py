@@ -40,6 +40,17 @@ DATA: dict[str, dict[str, Any]] = {
         "residual": "0",
         "rho": "1/4096",
     },
+    "max-margin-optimality": {
+        "points": [["3/5", "4/5"]],
+        "labels": [1],
+        "bias": False,
+        "hidden": [["3/5", "4/5"]],
+        "outer": ["1"],
+        "multipliers": ["1"],
+        "height": "1",
+        "gap": "0",
+        "trees": {"positive": {"coefficients": {"0": "1"}}, "negative": {"coefficients": {}}},
+    },
     "null-space-fibre": {
         "points": [["1", "-1/2"]],
         "coefficients": [["2/3"]],
