@@ -5,8 +5,9 @@ that people can check by hand, are exact in every arithmetic, and coincide often
 from a seed and a drawn condition number or gap: they reach the nearly degenerate cases at a known distance. A bare
 `hypothesis.extra.numpy.arrays` fills most entries with one value and almost never gives a matrix of full rank.
 
-Larger constructions stand in modules of their own: `decompositions` (tensors with two decompositions) and
-`stationary_points` (networks at exact stationary points).
+Larger constructions stand in modules of their own: `decompositions` (tensors with two decompositions), `stationary_points`
+(networks at exact stationary points), `multiclass_points` (the same for several classes) and `weight_decay_points` (for
+squared loss with weight decay).
 """
 
 from provable.theorems.strategies.arrays import (
