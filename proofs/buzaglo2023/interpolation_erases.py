@@ -33,9 +33,10 @@ from provable.theorems.strategies import readable_arrays
 from provable.theorems.strategies.weight_decay_points import WeightDecayPoint, weight_decay_points
 
 theorem = Theorem(
-    statement=r"""If \theta is stationary for \sum_i \frac12 (\Phi(\theta; x_i) - t_i)^2 + \frac{w}{2} \|\theta\|^2, then it is
-    so without any samples that have \Phi(\theta; x_i) = t_i, and with these moved to any x'_i with \Phi(\theta; x'_i) = t_i. If
-    w > 0 and all samples have \Phi(\theta; x_i) = t_i, then \theta = 0.""",
+    statement=r"""If \theta is stationary for
+    \sum_i \frac12 (\Phi(\theta; x_i) - t_i)^2 + \frac{w}{2} \|\theta\|^2, then it is so without any samples that have
+    \Phi(\theta; x_i) = t_i, and with these moved to any x'_i with \Phi(\theta; x'_i) = t_i. If w > 0 and all samples have
+    \Phi(\theta; x_i) = t_i, then \theta = 0.""",
     source=Source("arXiv:2307.01827", "general losses", "from memory; derived here"),
     expected="proved",
     does_not_say="that training from scratch without these samples would lead to the same parameters",

@@ -30,8 +30,8 @@ from provable.theorems.strategies.multiclass_points import MulticlassPoint, line
 
 theorem = Theorem(
     statement=r"""Let \theta = \sum_i \sum_{k \ne y_i} \lambda_{ik} \nabla_\theta (\Phi_{y_i} - \Phi_k)(x_i) with
-    \lambda_{ik} \ge 0, and \lambda_{ik} = 0 wherever \Phi_{y_i}(x_i) - \Phi_k(x_i) exceeds the smallest such margin. If for no
-    i with a nonzero \lambda_{ik} two classes tie for the largest output beside y_i, then
+    \lambda_{ik} \ge 0, and \lambda_{ik} = 0 wherever \Phi_{y_i}(x_i) - \Phi_k(x_i) exceeds the smallest such margin. If no
+    sample with a nonzero \lambda_{ik} has two classes that tie for the largest output beside y_i, then
     \theta = \sum_i \lambda_i \nabla_\theta (\Phi_{y_i} - \max_{k \ne y_i} \Phi_k)(x_i) with
     \lambda_i = \sum_k \lambda_{ik}.""",
     source=Source("arXiv:2307.01827", "the multi-class attack", "from memory; derived here"),
