@@ -28,6 +28,12 @@ from provable.arithmetic.null_space import null_space
 from provable.stationarity.activation_cells import ActivationCells, CellMeasure
 from provable.stationarity.splitting import split
 
+TRIALS = 16
+"""So many random exchanges are drawn, of which the one that moves all samples most evenly is taken."""
+
+STILL = 1e-10
+"""Samples that an exchange of floats moves by less than this multiple of the farthest do not take part in it: rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class InvisibleShifts:
@@ -104,14 +110,19 @@ def exchanged(
     CellMeasure
         As many atoms with the same coefficients.
     """
-    mixture = _integers(rng, (len(shifts.exchanges), len(shifts.directions)), cells.points)
-    moves = shifts.exchanges.T @ mixture @ shifts.directions
-    lengths = np.linalg.norm(arithmetic.to_float(moves), axis=1)
-    movable = np.any(np.asarray(shifts.exchanges != 0, dtype=np.bool_), axis=0) & (
-        lengths > 1e-8 * lengths.max(initial=0)
-    )
-    factor = arithmetic.constant(distance / lengths[movable].min() * (1 + 1e-12), cells.points)
-    return CellMeasure(cells.points + factor * moves, coefficients, np.arange(len(moves)))
+    exact = arithmetic.kind(cells.points) != "float64"
+    best, movable, reach, shortest = cells.points, np.zeros(len(cells.points), dtype=np.bool_), 0.0, 1.0
+    for _ in range(TRIALS):
+        mixture = _integers(rng, (len(shifts.exchanges), len(shifts.directions)), cells.points)
+        moves = shifts.exchanges.T @ mixture @ shifts.directions
+        lengths = np.linalg.norm(arithmetic.to_float(moves), axis=1)
+        long = lengths > (0.0 if exact else STILL * lengths.max())
+        if np.any(long) and lengths[long].min() / lengths.max() > reach:
+            best, movable, reach = moves, long, lengths[long].min() / lengths.max()
+            shortest = lengths[long].min()
+    moves = arithmetic.full(best.shape, 0, cells.points)
+    moves[movable] = arithmetic.constant(distance / shortest * (1 + 1e-12), cells.points) * best[movable]
+    return CellMeasure(cells.points + moves, coefficients, np.arange(len(moves)))
 
 
 def paired(
