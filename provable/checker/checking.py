@@ -17,6 +17,7 @@ from provable.checker import (
     max_margin,
     null_space_fibre,
     uniqueness,
+    univariate_support,
 )
 from provable.checker.verdict import CheckResult, Invalid
 
@@ -34,6 +35,7 @@ _OF_OBSERVATIONS = {
     "isolated-recovery": isolated_recovery.check,
     "layerwise-recovery": layerwise_recovery.check,
     "null-space-fibre": null_space_fibre.check,
+    "univariate-support": univariate_support.check,
 }
 
 CLAIMS = (*_OF_OBSERVATIONS, *_CHECKS)

@@ -18,7 +18,7 @@ from provable.errors import InputError
 if TYPE_CHECKING:
     from provable.recovery import Recovery
 
-OF_OBSERVATIONS = ("isolated-recovery", "layerwise-recovery", "null-space-fibre")
+OF_OBSERVATIONS = ("isolated-recovery", "layerwise-recovery", "null-space-fibre", "univariate-support")
 """Claims about what was recovered from an observation."""
 
 

@@ -16,6 +16,8 @@ from provable.observations import LIMIT_BYTES, Observation
 from provable.recovery.result import Recovery
 from provable.rigor.certificates import Certificate
 
+_ABOUT_POINTS = ("isolated-recovery", "layerwise-recovery", "null-space-fibre", "univariate-support")
+
 
 def check(
     certificate: str | bytes | dict[str, Any] | Path | Certificate | Recovery,
@@ -73,7 +75,7 @@ def about_its_recovery(result: CheckResult, recovery: Recovery, name: str) -> Ch
         The same verdict, or an invalid one.
     """
     document = json.loads(recovery.certificate or "{}") if result.valid else {}
-    same = result.claim in ("isolated-recovery", "layerwise-recovery", "null-space-fibre") and all(
+    same = result.claim in _ABOUT_POINTS and all(
         [[Fraction(entry) for entry in row] for row in document["data"][key]]
         == [[Fraction(entry) for entry in row] for row in array.reshape(len(array), -1).tolist()]
         for key, array in (("points", recovery.points), ("coefficients", recovery.coefficients))

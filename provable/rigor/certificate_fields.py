@@ -88,6 +88,18 @@ def _pair(item: Field) -> Field:
     return check
 
 
+def _rows(value: Any, field: str) -> None:
+    """Rows of integers and rational numbers, possibly none."""
+    if not isinstance(value, list) or not all(isinstance(row, list) and row for row in value):
+        raise _refuse(field, value, "a list of rows")
+    for index, row in enumerate(value):
+        for place, entry in enumerate(row):
+            if isinstance(entry, str):
+                decode_rational(entry, f"{field}[{index}][{place}]")
+            else:
+                _natural(entry, f"{field}[{index}][{place}]")
+
+
 def _three(item: Field) -> Field:
     def check(value: Any, field: str) -> None:
         if not isinstance(value, list) or len(value) != 3:
@@ -182,6 +194,20 @@ _REQUIRED: dict[str, dict[str, Field]] = {
         "dimension": _positive_integer,
         "prime": _positive_integer,
         "seed": _natural,
+    },
+    "univariate-support": {
+        "points": _matrix(decode_rational),
+        "coefficients": _matrix(decode_rational),
+        "slopes": _rows,
+        "margin": _list(_positive),
+        "kink": _nonnegative,
+        "eta": _nonnegative,
+        "residual": _nonnegative,
+        "rho": _nonnegative,
+        "lower": _list(_positive),
+        "coefficient_rho": _nonnegative,
+        "outside": decode_rational,
+        "multipliers": _list(_rows),
     },
     "generic-rank-lower-bound": {**_LAYER, "rank": _natural},
     "generic-rank-upper-bound": {

@@ -31,6 +31,17 @@ null-space-fibre
     point, and F(x̂ + n, ĉ) = F(x̂, ĉ) for all n in the null space of the first layer's system U = [W; K(D̂)], which has at
     least ``dimension`` dimensions. (That there are no others is not claimed.) ``prime`` and ``seed`` belong to the witness
     at which dependencies between the equations are counted.
+univariate-support
+    Subject: SHA-256 of the observation file's bytes, of a stationary point of f(x) = Σ_k v_k relu(w_k x + b_k) on one input.
+    Take any measure Σ_i c_i δ_{x_i}, c_i ≠ 0, with sign(c_i) f(x_i) between the two numbers of ``margin`` for all i, and any
+    slopes s_ik that are 1 or 0 as w_k x_i + b_k is positive or not, and anything from 0 to 1 if x_i is within ``kink`` of
+    the knot -b_k/w_k. If ‖(Σ_i c_i s_ik v_k (x_i, 1) - (w_k, b_k))_k‖ ≤ ``eta``, then around every one of the stated points
+    x̂_j there is an interval within [x̂_j - ``rho``, x̂_j + ``rho``], all of them disjoint, such that Σ|c_i| over the x_i in it
+    is at least ``lower``_j > 0 and within ``coefficient_rho`` of |ĉ_j|, the c_i there having the sign of ĉ_j; and Σ|c_i| over
+    all other x_i is at most ``outside``. The stated points and coefficients, with ``slopes`` (neuron, point, number) at
+    knots, are such a measure, up to ``residual`` ≤ ``eta``. ``multipliers`` carry the proof: for every point the factors
+    (neuron, of the weight's, of the bias's equation) of a combination of the equations that separates it from the rest.
+    Nothing is claimed for other margins: the parameters alone do not tell the margin.
 generic-rank-lower-bound
     Subject: SHA-256 of the architecture's canonical JSON. The layer system U(w, D) = [W(w); K(D)] of the layer, with
     weights w and output sensitivities D free, has rank at least ``rank`` for all real (w, D) outside the zero set of one
