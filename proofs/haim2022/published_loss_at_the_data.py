@@ -57,7 +57,7 @@ class Trained:
 theorem.instances(st.builds(Trained, st.one_of(clarke_points(), stationary_points(depths=(2,), activations=("relu",)))))
 
 
-@theorem.hypothesis(KKT, arithmetic=RATIONAL)
+@theorem.hypothesis(KKT, arithmetic=RATIONAL, necessity_unknown=True)
 def is_kkt_point(trained):
     point = trained.point
     return verify_stationarity(point.architecture, point.parameters, point.points, point.labels).verified
