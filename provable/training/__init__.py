@@ -1,4 +1,4 @@
-"""Training by gradient descent, in the kernel regime and at finite width, and the observations that it leaves."""
+"""Training by gradient descent, in the kernel regime, at finite width and to stationary points, and what it leaves."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from provable.training.linearised import LinearisedTraining
 from provable.training.linearised_networks import TrainedLinearisation, train_linearised
 from provable.training.optimisers import Adam, GradientDescent
 from provable.training.span import SpanDecomposition, decompose
+from provable.training.stationary_training import StationaryTraining, small_first_layer, train_to_stationarity
 from provable.training.weight_decay import InitialShare, initial_share, without_initial_share
 
 __all__ = [
@@ -15,11 +16,14 @@ __all__ = [
     "InitialShare",
     "LinearisedTraining",
     "SpanDecomposition",
+    "StationaryTraining",
     "TrainedLinearisation",
     "Training",
     "decompose",
     "initial_share",
+    "small_first_layer",
     "train",
     "train_linearised",
+    "train_to_stationarity",
     "without_initial_share",
 ]
