@@ -11,7 +11,7 @@ import numpy as np
 from provable import arithmetic
 from provable.architectures import Architecture
 from provable.arithmetic import Array, Float
-from provable.errors import InputError
+from provable.errors import InputError, UnsupportedError
 from provable.measures import as_numbers
 from provable.networks import Parameters
 from provable.stationarity.activation_cells import ActivationCells, CellMeasure, activation_cells
@@ -19,6 +19,7 @@ from provable.stationarity.cell_directions import CellDirection, cell_direction
 from provable.stationarity.data_distances import DataDistances, data_distances, diameter
 from provable.stationarity.merging import merge
 from provable.stationarity.orthogonal_shifts import InvisibleShifts, exchanged, invisible_shifts, paired
+from provable.stationarity.pattern_polyhedron import far_member, pattern_polyhedron
 from provable.stationarity.splitting import split
 
 FRACTION = 0.5
@@ -31,7 +32,7 @@ class Alternative:
 
     Attributes
     ----------
-    name : {"exchange", "pairs", "splitting", "merging"}
+    name : {"exchange", "pairs", "splitting", "rearrangement", "merging"}
         How it was constructed.
     points : ndarray of shape (k, *input_shape)
         Its samples.
@@ -162,7 +163,8 @@ def alternative_data(
         at least that far from its place: also stationary under weight decay, where margins determine multipliers. ``pairs``:
         each sample replaced by two on both sides of it in a direction that the first layer does not see, all of them at
         least that far from all data. ``splitting``: the same within activation cells, as far as they reach, if the first
-        whatever the first layer sees. ``merging``: fewer samples.
+        whatever the first layer sees. ``rearrangement``: as many samples as have multipliers, all of them moved together
+        within their cells, with other multipliers. ``merging``: fewer samples.
 
     Raises
     ------
@@ -214,6 +216,7 @@ def alternative_data(
     else:
         refused["pairs"] = f"the first layer has full rank {cells.points.shape[1]} and sees every direction"
     _add_splitting(builder, refused, reach, generator)
+    _add_rearrangement(builder, refused, reach, generator)
     merged = merge(cells, coefficients)
     if len(merged.points) < np.count_nonzero(coefficients[:, 0] != 0):
         builder.add(
@@ -253,6 +256,25 @@ def _add_splitting(builder: _Builder, refused: dict[str, str], distance: float, 
         "splitting",
         f"{len(kinds)} of {len(directions)} samples split within their activation cells ({told}), with the same margins and "
         "stationarity",
+    )
+
+
+def _add_rearrangement(builder: _Builder, refused: dict[str, str], distance: float, rng: np.random.Generator) -> None:
+    try:
+        polyhedron = pattern_polyhedron(builder.cells, builder.coefficients)
+    except UnsupportedError as error:
+        refused["rearrangement"] = str(error)
+        return
+    count, dimension = len(polyhedron.members), polyhedron.dimension
+    if not dimension:
+        refused["rearrangement"] = f"no other {count} samples with these activation patterns and Clarke weights exist"
+        return
+    builder.add(
+        "rearrangement",
+        far_member(polyhedron, builder.cells, distance, rng),
+        f"null-space:{dimension}",
+        f"the data sets of {count} samples with the same labels, activation patterns, margins and stationarity form a "
+        f"polyhedron of dimension {dimension}",
     )
 
 
