@@ -53,6 +53,8 @@ class PatternPolyhedron:
         Rows whose products are nonnegative on it.
     limits : ndarray of shape (q,)
         What these products are at least: zero, or the least multiplier.
+    sizes : ndarray of shape (n' (1 + d),)
+        Typical sizes of the variables, floats, by which linear algebra and linear programs of floats scale them.
     """
 
     members: Array
@@ -61,6 +63,7 @@ class PatternPolyhedron:
     directions: Array
     inequalities: Array
     limits: Array
+    sizes: Float
 
     @property
     def dimension(self) -> int:
@@ -157,15 +160,14 @@ def pattern_polyhedron(
         limits.append(multiplier * arithmetic.constant(LEAST_SHARE, like))
     if not len(members):
         empty = arithmetic.full((0, 0), 0, like)
-        return PatternPolyhedron(members, labels, start, empty, empty, start)
-    equations = np.concatenate([_reduced(np.concatenate(columns, axis=1)), np.array(rows, dtype=like.dtype)])
+        return PatternPolyhedron(members, labels, start, empty, empty, start, np.zeros(0))
+    weights = np.abs(arithmetic.to_float(coefficients[members, 0]))
+    length = float(np.abs(arithmetic.to_float(cells.points[members])).max()) or 1.0
+    sizes: Float = (weights[:, None] * np.array([1.0, *[length] * dimension])).reshape(-1)
+    directions = _solutions(np.concatenate(columns, axis=1), np.array(rows, dtype=like.dtype), sizes)
+    inequalities = np.array(half_spaces, dtype=like.dtype)
     return PatternPolyhedron(
-        members,
-        labels,
-        start,
-        null_space(equations),
-        np.array(half_spaces, dtype=like.dtype),
-        np.array(limits, dtype=like.dtype),
+        members, labels, start, directions, inequalities, np.array(limits, dtype=like.dtype), sizes
     )
 
 
@@ -213,23 +215,25 @@ def _distance(polyhedron: PatternPolyhedron, state: Array, cells: ActivationCell
 def _corner(polyhedron: PatternPolyhedron, distance: float, rng: np.random.Generator) -> Array:
     from scipy.optimize import linprog
 
-    basis = arithmetic.to_float(polyhedron.directions)
-    rows = arithmetic.to_float(polyhedron.inequalities)
-    start = arithmetic.to_float(polyhedron.start)
+    sizes = polyhedron.sizes
+    basis = arithmetic.to_float(polyhedron.directions) / sizes
+    basis_lengths = np.linalg.norm(basis, axis=1)
+    basis = basis / basis_lengths[:, None]
+    rows = arithmetic.to_float(polyhedron.inequalities) * sizes
     lengths = np.linalg.norm(rows, axis=1)
-    scaled = rows / np.where(lengths > 0, lengths, 1.0)[:, None]
-    slack = scaled @ start - arithmetic.to_float(polyhedron.limits) / np.where(lengths > 0, lengths, 1.0)
-    units = np.linalg.norm(basis, axis=1)
-    largest = 4 * distance * float(np.abs(start).max())
-    box: Any = (-largest, largest)
-    objective = rng.standard_normal(size=(len(start),))
+    lengths[lengths == 0] = 1.0
+    slack = rows @ (arithmetic.to_float(polyhedron.start) / sizes) - arithmetic.to_float(polyhedron.limits)
+    # variables are scaled to samples of size one or less
+    reach = 4 * max(1.0, distance * sizes[0] / sizes[-1])
+    box: Any = (-reach, reach)
+    objective = rng.standard_normal(size=(len(sizes),))
     solution = linprog(
-        -(basis / units[:, None]) @ objective,
-        A_ub=-scaled @ (basis / units[:, None]).T,
-        b_ub=np.maximum(slack, 0.0),
+        -basis @ objective,
+        A_ub=-(rows / lengths[:, None]) @ basis.T,
+        b_ub=np.maximum(slack / lengths, 0.0),
         bounds=box,
     )
-    factors: Float = np.zeros(len(basis)) if solution.status != 0 else np.asarray(solution.x) / units
+    factors: Float = np.zeros(len(basis)) if solution.status != 0 else np.asarray(solution.x) / basis_lengths
     exact = arithmetic.full((len(factors),), 0, polyhedron.directions)
     for index, factor in enumerate(factors):
         exact[index] = arithmetic.constant(float(factor), polyhedron.directions)
@@ -257,11 +261,19 @@ def _tangent_columns(cells: ActivationCells, index: int) -> Array:
     return np.stack(columns, axis=1)
 
 
-def _reduced(matrix: Array) -> Array:
-    """Fewer rows with the same null space."""
-    if arithmetic.kind(matrix) != "float64" or matrix.shape[0] <= matrix.shape[1]:
-        return matrix
-    return np.asarray(np.linalg.qr(matrix, mode="r"))
+def _solutions(tangents: Array, rows: Array, sizes: Float) -> Array:
+    """A basis of the common null space; floats are scaled by the sizes of the variables, and row by row."""
+    if arithmetic.kind(rows) != "float64":
+        return null_space(np.concatenate([tangents, rows]))
+    scaled = _normalised(tangents * sizes)
+    if scaled.shape[0] > scaled.shape[1]:
+        scaled = np.asarray(np.linalg.qr(scaled, mode="r"))
+    return null_space(np.concatenate([scaled, _normalised(rows * sizes)])) * sizes
+
+
+def _normalised(rows: Array) -> Array:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1.0))
 
 
 def _one(number: Any, like: Array) -> Array:

@@ -86,9 +86,22 @@ def test_invisible_exchanges_are_among_its_directions(point):
     idle = int(np.count_nonzero(np.asarray(exact.weights == 0, dtype=bool)))
     # samples without multipliers are no members, and move freely in every direction that the first layer does not see
     assert polyhedron.dimension >= result.invisible.dimension - idle * len(result.invisible.directions)
-    rounded = activation_cells(point.architecture, point.parameters, point.points)
-    other = pattern_polyhedron(rounded, (point.weights * point.labels)[:, None], keep_multipliers=True)
-    assert other.dimension == polyhedron.dimension
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_floats_find_the_same_dimension(seed, bias):
+    """Small integers, so that no singular value is small without being zero."""
+    rng = np.random.default_rng(seed)
+    count, dimension, width = rng.integers(1, 5, size=3)
+    layers = (Linear(int(width), bias=bias), ReLU(), Linear(1, bias=False))
+    architecture = Architecture("integers", (int(dimension),), layers, "logistic")
+    parameters = Parameters.from_vector(architecture, rng.integers(-2, 3, size=architecture.parameter_count) / 1.0)
+    points, coefficients = rng.integers(-2, 3, size=(count, dimension)) / 1.0, rng.integers(-2, 3, size=(count, 1)) / 1.0
+    found = [
+        pattern_polyhedron(activation_cells(architecture, theta, x), c).dimension
+        for theta, x, c in ((parameters, points, coefficients), RATIONAL.convert((parameters, points, coefficients)))
+    ]
+    assert found[0] == found[1]
 
 
 def test_one_dimensional_data_can_be_alone():
