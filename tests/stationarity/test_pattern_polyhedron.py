@@ -96,7 +96,10 @@ def test_floats_find_the_same_dimension(seed, bias):
     layers = (Linear(int(width), bias=bias), ReLU(), Linear(1, bias=False))
     architecture = Architecture("integers", (int(dimension),), layers, "logistic")
     parameters = Parameters.from_vector(architecture, rng.integers(-2, 3, size=architecture.parameter_count) / 1.0)
-    points, coefficients = rng.integers(-2, 3, size=(count, dimension)) / 1.0, rng.integers(-2, 3, size=(count, 1)) / 1.0
+    points, coefficients = (
+        rng.integers(-2, 3, size=(count, dimension)) / 1.0,
+        rng.integers(-2, 3, size=(count, 1)) / 1.0,
+    )
     found = [
         pattern_polyhedron(activation_cells(architecture, theta, x), c).dimension
         for theta, x, c in ((parameters, points, coefficients), RATIONAL.convert((parameters, points, coefficients)))
