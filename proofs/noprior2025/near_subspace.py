@@ -1,5 +1,4 @@
-r"""Data near a subspace leave directions that are hardly seen: the smaller σ_d, the farther a pair may go with exact
-stationarity.
+r"""Data near a subspace leave pairs with exact stationarity: the smaller σ_d, the farther they may go.
 
 Let f(x) = Σ_k v_k σ(w_k·x + b_k) have two layers, with slopes of σ in [0, 1] (ReLU, leaky ReLU), with or without biases
 b, and let θ = Σ_i c_i ∇_θ f(x_i). For every direction ν, with X the matrix of the samples with c_i ≠ 0, |w_k·ν| ≤ |v_k|
