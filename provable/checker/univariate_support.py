@@ -28,10 +28,8 @@ Neuron = tuple[Fraction, Fraction, Fraction]
 Interval = tuple[int, Fraction | None, Fraction | None]
 """A sign, and the ends of an interval on which the network times that sign is within the margin's bounds."""
 
-_KEYS = {
-    "points", "coefficients", "slopes", "margin", "kink", "eta", "residual", "rho", "lower", "coefficient_rho", "outside",
-    "multipliers",
-}  # fmt: skip
+_KEYS = {"points", "coefficients", "others", "slopes", "margin", "kink", "eta", "residual", "rho", "lower"}
+_KEYS |= {"coefficient_rho", "outside", "multipliers"}
 
 
 def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
@@ -40,8 +38,8 @@ def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
     Parameters
     ----------
     data : dict
-        ``points`` and ``coefficients`` (n, 1), ``slopes``, ``margin``, ``kink``, ``eta``, ``residual``, ``rho``, ``lower``,
-        ``coefficient_rho``, ``outside`` and ``multipliers``.
+        ``points`` and ``coefficients`` (n, 1), ``others``, ``slopes``, ``margin``, ``kink``, ``eta``, ``residual``,
+        ``rho``, ``lower``, ``coefficient_rho``, ``outside`` and ``multipliers``.
     subject : str
         SHA-256 of the observation file.
     observation : bytes or None
@@ -74,7 +72,13 @@ def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
     homes = [_home(intervals, points[j], coefficients[j], numbers["rho"]) for j in range(len(points))]
     if len(set(homes)) < len(homes):
         raise Invalid("two points lie in one interval")
-    _check_explained(network, points, coefficients, data["slopes"], kink, numbers["residual"])
+    others = documents.rational_rows(data["others"], "others") if data["others"] != [] else []
+    if others and len(others[0]) != 2:
+        raise Invalid("others are not points with coefficients")
+    for x, c in others:
+        _home(intervals, x, c, None)
+    everything = [*zip(points, coefficients, strict=True), *((x, c) for x, c in others)]
+    _check_explained(network, everything, data["slopes"], kink, numbers["residual"])
     if numbers["residual"] > eta:
         raise Invalid("the stated measure is not among those that the claim is about")
     total = network.total(low, kink, eta)
@@ -191,24 +195,19 @@ def _root_above(square: Fraction) -> Fraction:
     return Fraction(math.isqrt(scaled) + 1, square.denominator)
 
 
-def _home(intervals: list[Interval], point: Fraction, coefficient: Fraction, rho: Fraction) -> int:
+def _home(intervals: list[Interval], point: Fraction, coefficient: Fraction, rho: Fraction | None) -> int:
     for place, (sign, left, right) in enumerate(intervals):
         if (left is None or left <= point) and (right is None or point <= right):
             if coefficient * sign <= 0:
                 raise Invalid("a coefficient has not the sign of the network at its point")
-            if left is None or right is None or max(point - left, right - point) > rho:
+            if rho is not None and (left is None or right is None or max(point - left, right - point) > rho):
                 raise Invalid("the interval of a point reaches further than rho")
             return place
     raise Invalid("the network has not the stated margin at a point")
 
 
 def _check_explained(
-    network: _Network,
-    points: list[Fraction],
-    coefficients: list[Fraction],
-    slopes: Any,
-    kink: Fraction,
-    residual: Fraction,
+    network: _Network, atoms: list[tuple[Fraction, Fraction]], slopes: Any, kink: Fraction, residual: Fraction
 ) -> None:
     if not isinstance(slopes, list):
         raise Invalid("the slopes are not a list")
@@ -217,15 +216,15 @@ def _check_explained(
         if not isinstance(entry, list) or len(entry) != 3:
             raise Invalid("a slope is not a neuron, a point and a number")
         k, j = documents.natural(entry[0], "neuron"), documents.natural(entry[1], "point")
-        if k >= len(network.neurons) or j >= len(points) or (k, j) in stated:
+        if k >= len(network.neurons) or j >= len(atoms) or (k, j) in stated:
             raise Invalid("a slope is of no neuron or point, or stated twice")
         knot, stated[k, j] = network.knots[k], documents.rational(entry[2], "slope")
-        if knot is None or abs(points[j] - knot) > kink or not 0 <= stated[k, j] <= 1:
+        if knot is None or abs(atoms[j][0] - knot) > kink or not 0 <= stated[k, j] <= 1:
             raise Invalid("a slope is stated away from the knot, or is not from 0 to 1")
     misfit = Fraction(0)
     for k, (w, b, v) in enumerate(network.neurons):
         first = zeroth = Fraction(0)
-        for j, (x, c) in enumerate(zip(points, coefficients, strict=True)):
+        for j, (x, c) in enumerate(atoms):
             part = c * v * stated.get((k, j), Fraction(int(w * x + b > 0)))
             first, zeroth = first + part * x, zeroth + part
         misfit += (first - w) ** 2 + (zeroth - b) ** 2

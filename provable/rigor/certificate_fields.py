@@ -198,6 +198,7 @@ _REQUIRED: dict[str, dict[str, Field]] = {
     "univariate-support": {
         "points": _matrix(decode_rational),
         "coefficients": _matrix(decode_rational),
+        "others": _rows,
         "slopes": _rows,
         "margin": _list(_positive),
         "kink": _nonnegative,

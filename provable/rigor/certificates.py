@@ -38,8 +38,9 @@ univariate-support
     the knot -b_k/w_k. If ‖(Σ_i c_i s_ik v_k (x_i, 1) - (w_k, b_k))_k‖ ≤ ``eta``, then around every one of the stated points
     x̂_j there is an interval within [x̂_j - ``rho``, x̂_j + ``rho``], all of them disjoint, such that Σ|c_i| over the x_i in it
     is at least ``lower``_j > 0 and within ``coefficient_rho`` of |ĉ_j|, the c_i there having the sign of ĉ_j; and Σ|c_i| over
-    all other x_i is at most ``outside``. The stated points and coefficients, with ``slopes`` (neuron, point, number) at
-    knots, are such a measure, up to ``residual`` ≤ ``eta``. ``multipliers`` carry the proof: for every point the factors
+    all other x_i is at most ``outside``. The stated points and coefficients, together with ``others`` (point,
+    coefficient), of which nothing else is claimed, and with ``slopes`` (neuron, point, number) at knots are such a measure,
+    up to ``residual`` ≤ ``eta``. ``multipliers`` carry the proof: for every point the factors
     (neuron, of the weight's, of the bias's equation) of a combination of the equations that separates it from the rest.
     Nothing is claimed for other margins: the parameters alone do not tell the margin.
 generic-rank-lower-bound

@@ -71,6 +71,7 @@ def certify(
     network: UnivariateNetwork,
     subject: str,
     members: Sequence[Member],
+    others: Sequence[Member],
     margin: tuple[Fraction, Fraction],
     kink: float,
     error: float,
@@ -85,6 +86,8 @@ def certify(
         SHA-256 of the observation file.
     members : sequence of Member
         Points in different levels.
+    others : sequence of Member
+        What else explains the network together with them; their multipliers are not used.
     margin : tuple of two Fraction
         Bounds of the samples' margins.
     kink : float
@@ -104,7 +107,7 @@ def certify(
     if None in homes or len(set(homes)) < len(homes):
         return Refusal("a point lies on no level, or two on one")
     neurons = _Neurons(network)
-    residual = _residual(neurons, members)
+    residual = _residual(neurons, [*members, *others])
     eta = max(error, 2 * residual)
     reliable = float(margin[0]) - kink * float(np.sum(np.abs(neurons.outer * neurons.weight)))
     if reliable <= 0:
@@ -127,7 +130,8 @@ def certify(
     data = {
         "points": [[encode_rational(m.point)] for m in members],
         "coefficients": [[encode_rational(m.coefficient)] for m in members],
-        "slopes": [[k, j, encode_rational(s)] for j, m in enumerate(members) for k, s in m.slopes.items()],
+        "others": [[encode_rational(m.point), encode_rational(m.coefficient)] for m in others],
+        "slopes": [[k, j, encode_rational(s)] for j, m in enumerate([*members, *others]) for k, s in m.slopes.items()],
         "margin": [encode_rational(bound) for bound in margin],
         "kink": encode_rational(kink),
         "eta": encode_rational(eta),

@@ -142,7 +142,8 @@ def test_noise_never_breaks_the_checker(data):
         )
     )
     result = checker.check(changed, observation=evidence)
-    assert not result.valid and "broke down" not in result.reason
+    weaker = key in ("rho", "coefficient_rho", "outside")  # a larger bound is true as well
+    assert "broke down" not in result.reason and (weaker or not result.valid)
 
 
 CLAIM = made()

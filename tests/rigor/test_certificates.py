@@ -63,6 +63,7 @@ DATA: dict[str, dict[str, Any]] = {
     "univariate-support": {
         "points": [["-1/2"]],
         "coefficients": [["2/3"]],
+        "others": [["1", "-1"]],
         "slopes": [[0, 0, "1/2"]],
         "margin": ["1", "3/2"],
         "kink": "1/1048576",

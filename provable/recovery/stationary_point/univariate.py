@@ -143,20 +143,26 @@ class _Atom:
 
 
 def _atoms(found: Fit, unit: float) -> list[_Atom]:
+    """One atom for a level that is as good as a point, and one for each end or knot that is used of others."""
     atoms = []
     smallest = found.tolerance * float(np.sum(found.weights))
     for index, level in enumerate(found.levels):
         chosen = [k for k, column in enumerate(found.columns) if column.level == index and found.weights[k] > 0]
-        finite = [k for k in chosen if math.isfinite(found.columns[k].point)]
-        mass = float(np.sum(found.weights[finite]))
-        if mass <= smallest:
-            continue
-        mean = sum(float(found.weights[k]) * found.columns[k].point for k in finite) / mass
-        mean += sum(float(found.weights[k]) * np.sign(found.columns[k].point) for k in chosen if k not in finite) / mass
-        slopes = sum(found.weights[k] * np.abs(found.columns[k].slopes) for k in finite) / mass
-        point = _within(mean, level.left, level.right)
         merged = level.width > narrow(found.tolerance, unit)
-        atoms.append(_Atom(index, point, level.sign * mass, tuple(np.clip(slopes, 0.0, 1.0).tolist()), merged))
+        bounded = all(math.isfinite(found.columns[k].point) for k in chosen)
+        places = sorted({found.columns[k].point for k in chosen}) if merged and bounded else [None]
+        for place in places:
+            part = [k for k in chosen if place is None or found.columns[k].point == place]
+            finite = [k for k in part if math.isfinite(found.columns[k].point)]
+            mass = float(np.sum(found.weights[finite]))
+            if mass <= smallest:
+                continue
+            # what goes to infinity moves the mean by its weight
+            moment = math.fsum(found.weights[k] * found.columns[k].point for k in finite)
+            moment += math.fsum(found.weights[k] * np.sign(found.columns[k].point) for k in part if k not in finite)
+            slopes = sum(found.weights[k] * np.abs(found.columns[k].slopes) for k in finite) / mass
+            point = _within(moment / mass, level.left, level.right)
+            atoms.append(_Atom(index, point, level.sign * mass, tuple(np.clip(slopes, 0.0, 1.0).tolist()), merged))
     return atoms
 
 
@@ -170,31 +176,35 @@ def _within(x: float, left: Fraction | None, right: Fraction | None) -> float:
     return x
 
 
-def _judged(observation: Observation, network: UnivariateNetwork, found: Fit, others: list[float]) -> Recovery:
+def _judged(observation: Observation, network: UnivariateNetwork, found: Fit, alternatives: list[float]) -> Recovery:
     # Ball arithmetic and the checker are loaded only when there is something to prove.
     from provable import checker
     from provable.rigor.certificates import Refusal
     from provable.rigor.univariate_support import Member, certify
 
     atoms = _atoms(found, length_of(network))
-    forced = []
+    kept: list[_Atom] = []
+    members: list[Member] = []
+    others: list[Member] = []
     for atom in atoms:
         multipliers, mass = separating_multipliers(found, atom.level)
-        if not atom.merged and mass > found.tolerance**0.5 * abs(atom.coefficient):
-            forced.append((atom, _by_neuron(found, multipliers)))
-    members = [Member(a.point, a.coefficient, _open_slopes(found, a), zeta) for a, zeta in forced]
+        forced = not atom.merged and mass > found.tolerance**0.5 * abs(atom.coefficient)
+        zeta = _by_neuron(found, multipliers) if forced else {}
+        (members if forced else others).append(Member(atom.point, atom.coefficient, _open_slopes(found, atom), zeta))
+        kept += [atom] if forced else []
     exact, error = Fraction(found.margin), Fraction(found.tolerance)
     size = math.sqrt(float(sum(n.weight**2 + n.bias**2 for n in network.neurons)))
     outcome = certify(
         network,
         observation.sha256,
         members,
+        others,
         (exact * (1 - error), exact * (1 + error)),
         found.kink,
         found.tolerance * size,
     )
     margin = f"with margin {found.margin:.12g}"
-    reasons = [margin if not others else f"{margin}; {_listed(others)} would be consistent as well"]
+    reasons = [margin if not alternatives else f"{margin}; {_listed(alternatives)} would be consistent as well"]
     text, shown, share = None, False, 1.0
     if isinstance(outcome, Refusal):
         reasons.append(f"no certificate: {outcome.reason}")
@@ -210,19 +220,23 @@ def _judged(observation: Observation, network: UnivariateNetwork, found: Fit, ot
     complete = shown and share <= LARGEST_OUTSIDE
     # merged samples are no sample, so a measure that holds them is not one to be certified as it is
     status = "certified" if complete else ("partial" if shown or merged else "consistent")
-    kept = atoms if merged or status == "consistent" else [atom for atom, _ in forced]
-    if len(kept) < len(atoms):
-        reasons.append(f"{len(atoms) - len(kept)} of {len(atoms)} points that explain the network are not forced")
+    if not shown:
+        kept = atoms
+    elif others:
+        reasons.append(f"{len(others)} of {len(atoms)} points that explain the network are not forced, and not given")
     fibre: tuple[str, ...] = ()
     if status != "certified":
-        opened = open_directions(found)
-        fibre = (f"null-space:{opened + len(merged)}",) if opened + len(merged) else ()
+        # at least one more for the positions on every piece where the network is constant
+        opened = open_directions(found) + len({atom.level for atom in merged})
+        fibre = (f"null-space:{opened}",) if opened else ()
     if merged:
-        reasons.append(
-            f"{len(merged)} of the points stand for all samples on a piece where the network is constant at its margin: of "
-            "these only the weight and the mean are determined"
+        where = ", ".join(
+            _weight_and_mean([a for a in merged if a.level == k]) for k in sorted({a.level for a in merged})
         )
-        text = None
+        reasons.append(
+            "where the network is constant at its margin only the weight and the mean of the samples are determined, not how "
+            f"many they are: {where}"
+        )
     signs = np.array([np.sign(atom.coefficient) for atom in kept])
     return Recovery(
         points=np.array([[atom.point] for atom in kept]),
@@ -235,6 +249,11 @@ def _judged(observation: Observation, network: UnivariateNetwork, found: Fit, ot
         certificate=text,
         reason="; ".join(reasons),
     )
+
+
+def _weight_and_mean(atoms: list[_Atom]) -> str:
+    weight = sum(atom.coefficient for atom in atoms)
+    return f"{abs(weight):.6g} about {sum(atom.coefficient * atom.point for atom in atoms) / weight:.6g}"
 
 
 def _listed(margins: list[float]) -> str:

@@ -120,9 +120,23 @@ def test_a_constant_network_shows_weight_and_mean_only():
     recovered = univariate.recover(observation_of(np.array([[0.0, 1.0]]), np.array([1.0])), RNG)
     assert recovered.status == "partial" and recovered.certificate is None
     assert recovered.fibre and recovered.fibre[0].startswith("null-space:")
-    assert "constant at its margin" in recovered.reason
+    assert "constant at its margin" in recovered.reason and "1 about 0" in recovered.reason
     assert recovered.coefficients.sum() == pytest.approx(1.0, rel=1e-9)  # Σ c = b/v, up to the error allowed for
     assert abs(recovered.coefficients[:, 0] @ recovered.points[:, 0]) < 1e-9  # Σ c x = w/v = 0, likewise
+
+
+def test_a_flat_piece_at_a_global_optimum_beside_ordinary_samples():
+    """Four samples of one class between two of the other: f = -1 on a whole piece, and only the outer two are determined."""
+    points = np.array([-1.34972553, -0.4382996, -0.19562174, -0.14670315, 0.41161111, 0.75193179])
+    found = stationary(points, np.array([1.0, -1.0, -1.0, -1.0, -1.0, 1.0]))
+    recovered = univariate.recover(found.observation, RNG)
+    assert recovered.status == "partial" and "constant at its margin" in recovered.reason
+    assert np.allclose(recovered.points[:, 0], points[[0, -1]], rtol=0, atol=1e-9)
+    assert provable.check(recovered, observation=found.observation).valid
+    # another data set with the same weight and mean inside is as good: there is no telling which was used
+    inside = found.multipliers[1:5]
+    mean = inside @ points[1:5] / np.sum(inside)
+    assert -0.4382996 < mean < 0.41161111
 
 
 @settings(max_examples=6, deadline=None)
