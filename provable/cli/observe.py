@@ -39,7 +39,9 @@ def observe(
         typer.Option(
             "--train",
             help="Observe the change of the parameters by training instead of a gradient: linearised (at the random "
-            "parameters) or gradient-descent (the network itself). The samples are shifted by their mean grey value.",
+            "parameters) or gradient-descent (the network itself); or the parameters at a stationary-point, where they are "
+            "a sum of the samples' gradients (with --weight-decay; without it for the largest margin, of a homogeneous "
+            "network with one logit). The samples are shifted by their mean grey value.",
         ),
     ] = None,
     steps: Annotated[
@@ -183,7 +185,11 @@ def _finish(contents: dict[Path, bytes], summary: dict[str, Any], text: str, as_
         samples = summary["data"]
         last = samples["index"] + samples["count"] - 1
         numbers = f"sample {samples['index']}" if samples["count"] == 1 else f"samples {samples['index']} to {last}"
-        what = "The change of the parameters by training on" if text else "The gradient of"
+        what = {
+            "gradient": "The gradient of",
+            "parameter-change": "The change of the parameters by training on",
+            "stationary-point": "The parameters after training on",
+        }[summary["kind"]]
         console.print(
             f"{what} {numbers} of {samples['name']} in {summary['architecture']} "
             f"({summary['parameters']} parameters, loss {summary['loss']}).",

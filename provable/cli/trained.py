@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from provable.cli.trained_stationary import STOPPED, stationary_point, stationary_sentence
 from provable.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     Float = NDArray[np.float64]
 
-TRAIN = ("linearised", "gradient-descent")
-"""What can be trained: the network's linearisation at its random parameters, or the network itself."""
+TRAIN = ("linearised", "gradient-descent", "stationary-point")
+"""What can be trained: the network's linearisation at its random parameters, the network itself, or that until it stands."""
 
 OPTIMISERS = ("descent", "adam")
 """How steps are taken."""
@@ -82,6 +83,12 @@ class TrainingOptions:
                 raise InputError(f"{_option(name)}: found {value}; a nonnegative number is accepted")
         if self.learning_rate == 0:
             raise InputError("--learning-rate: found 0; a positive number is accepted")
+        if self.train == "stationary-point":
+            for name in ("optimiser", "target_loss"):
+                if getattr(self, name) is not None:
+                    raise InputError(
+                        f"{_option(name)}: is given with --train stationary-point, which descends to where nothing moves"
+                    )
         if self.optimiser == "adam" and self.momentum is not None:
             raise InputError("--momentum: is given with --optimiser adam, which has its own; descent takes it")
         if self.momentum is not None and self.momentum >= 1:
@@ -95,7 +102,7 @@ class TrainedObservation:
     Parameters
     ----------
     observation : Observation
-        Of kind ``"parameter-change"``.
+        Of kind ``"parameter-change"`` or ``"stationary-point"``.
     measure : Measure
         The samples and their coefficients: exact after linearised descent, otherwise those of the best approximation.
     report : dict
@@ -116,7 +123,7 @@ def trained_observation(
     reduction: str,
     stated: bool,
 ) -> TrainedObservation:
-    """Train, and observe the change of the parameters.
+    """Train, and observe the change of the parameters, or the parameters themselves at a stationary point.
 
     Parameters
     ----------
@@ -138,6 +145,19 @@ def trained_observation(
     TrainedObservation
         The observation and what is behind it.
     """
+    if options.train == "stationary-point":
+        found = stationary_point(
+            parameters,
+            inputs,
+            labels,
+            weight_decay=options.weight_decay or 0.0,
+            steps=options.steps,
+            learning_rate=options.learning_rate,
+            momentum=options.momentum,
+            reduction=reduction,
+            stated=stated,
+        )
+        return TrainedObservation(*found)
     if _has_closed_form(parameters, options):
         return _closed_form(parameters, inputs, labels, options, reduction=reduction, stated=stated)
     return _by_steps(parameters, inputs, labels, options, reduction=reduction, stated=stated)
@@ -156,6 +176,8 @@ def sentence(report: dict[str, Any]) -> str:
     str
         One or two sentences.
     """
+    if report["stopped"] in STOPPED:
+        return stationary_sentence(report)
     how = (
         "to its limit"
         if report["steps"] is None

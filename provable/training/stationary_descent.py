@@ -176,7 +176,7 @@ def _descend(problem: Problem, parameters: Parameters, settings: DescentSettings
     chain, theta = problem.chain, np.array(parameters.vector(), dtype=np.float64)
     velocity = np.zeros_like(theta)
     means, record = _Means(chain, len(problem.labels)), _Record(problem, settings)
-    counted = settings.steps * (0.8 if settings.rule == "plain" else 0.7)
+    counted = int(settings.steps * (0.8 if settings.rule == "plain" else 0.7))
     for step in range(settings.steps + 1):
         with np.errstate(over="ignore", invalid="ignore"):  # what diverges is reported
             there = chain.forward(theta)
