@@ -13,8 +13,60 @@ from numpy.typing import ArrayLike, NDArray
 from provable.arithmetic import Array, Float, to_float
 from provable.errors import InputError
 
-SYMMETRIES = ("permutation", "joint-sign", "positive-scaling")
-"""The symmetries that a matching can divide out."""
+SYMMETRIES = ("permutation", "joint-sign", "point-sign", "positive-scaling", "positive-scaling:p")
+"""The symmetries that a matching can divide out; p is an integer of at least 2."""
+
+
+def is_symmetry(word: str) -> bool:
+    """Tell whether a word of a fibre names a symmetry that a matching can divide out.
+
+    Parameters
+    ----------
+    word : str
+        One of `SYMMETRIES`, with a number in the place of p; or anything else, such as ``"null-space:3"``.
+
+    Returns
+    -------
+    bool
+        True if so.
+    """
+    return word in SYMMETRIES[:4] or (scaling_degree(word) or 0) > 1
+
+
+def scaling_degree(word: str) -> int | None:
+    """Read the degree p of a symmetry (x, c) ↦ (t x, c / tᵖ), t > 0.
+
+    Parameters
+    ----------
+    word : str
+        A word of a fibre.
+
+    Returns
+    -------
+    int or None
+        1 for ``"positive-scaling"``, p for ``"positive-scaling:p"`` with p ≥ 2, None for everything else.
+    """
+    if word == "positive-scaling":
+        return 1
+    name, _, degree = word.partition(":")
+    canonical = degree.isascii() and degree.isdigit() and len(degree) <= 3 and not degree.startswith("0")
+    return int(degree) if name == "positive-scaling" and canonical and degree != "1" else None
+
+
+def scaling_name(degree: int) -> str:
+    """Name the symmetry (x, c) ↦ (t x, c / tᵖ), t > 0.
+
+    Parameters
+    ----------
+    degree : int
+        p ≥ 1.
+
+    Returns
+    -------
+    str
+        The word of a fibre that `scaling_degree` reads.
+    """
+    return "positive-scaling" if degree == 1 else f"positive-scaling:{degree}"
 
 
 def as_numbers(values: ArrayLike, what: str) -> Array:
@@ -158,18 +210,40 @@ class Measure:
         coefficients[chosen] = -coefficients[chosen]
         return Measure(points, coefficients)
 
-    def rescaled(self, factors: ArrayLike) -> Measure:
-        """Replace (x, c) by (t x, c / t).
+    def turned(self, indices: Iterable[int]) -> Measure:
+        """Replace (x, c) by (-x, c) in some atoms.
+
+        Parameters
+        ----------
+        indices : iterable of int
+            Which atoms.
+
+        Returns
+        -------
+        Measure
+            Another measure; the same embedding if x ↦ ∇_θ f(x; θ) is even.
+
+        Raises
+        ------
+        InputError
+            If an index is out of range.
+        """
+        return Measure(self.sign_flipped(indices).points, self.coefficients)
+
+    def rescaled(self, factors: ArrayLike, *, degree: int = 1) -> Measure:
+        """Replace (x, c) by (t x, c / tᵖ).
 
         Parameters
         ----------
         factors : array_like of shape (n,)
             A positive t for every atom.
+        degree : int, optional
+            p ≥ 1.
 
         Returns
         -------
         Measure
-            Another measure; the same embedding if x ↦ ∇_θ f(x; θ) is positively homogeneous of degree 1.
+            Another measure; the same embedding if x ↦ ∇_θ f(x; θ) is positively homogeneous of degree p.
 
         Raises
         ------
@@ -183,7 +257,7 @@ class Measure:
             raise InputError("factors: found a number that is not positive; positive numbers are accepted")
         return Measure(
             self.points * self._column(numbers, self.points),
-            self.coefficients / self._column(numbers, self.coefficients),
+            self.coefficients / self._column(numbers, self.coefficients) ** degree,
         )
 
     def without_null_atoms(self) -> Measure:
@@ -248,9 +322,10 @@ class Measure:
         other : Measure
             The reference, with points and coefficients of the same shapes; the number of atoms may differ if
             permutations are divided out.
-        fibre : iterable of {"permutation", "joint-sign", "positive-scaling"}
-            The symmetries divided out: any order of atoms, (x, c) ↦ (-x, -c), and (x, c) ↦ (t x, c / t) with t > 0,
-            each atom on its own. Without ``"permutation"`` atom j is compared with atom j.
+        fibre : iterable of {"permutation", "joint-sign", "point-sign", "positive-scaling", "positive-scaling:p"}
+            The symmetries divided out: any order of atoms, (x, c) ↦ (-x, -c), (x, c) ↦ (-x, c), (x, c) ↦ (t x, c / t)
+            and (x, c) ↦ (t x, c / tᵖ) with t > 0, each atom on its own. One of the signs and one of the scalings at
+            most. Without ``"permutation"`` atom j is compared with atom j.
 
         Returns
         -------
@@ -260,7 +335,7 @@ class Measure:
         Raises
         ------
         InputError
-            If the shapes do not fit or a symmetry is unknown.
+            If the shapes do not fit, a symmetry is unknown, or there are two signs or two scalings.
 
         Notes
         -----
@@ -284,15 +359,19 @@ class Matching:
     permutation : ndarray of int, shape (m,)
         Atom j of the reference corresponds to atom ``permutation[j]`` of the measure; -1 if to none.
     signs : ndarray of shape (m,)
-        ±1: the joint sign to apply to that atom of the measure.
+        ±1: the sign to apply to that atom of the measure.
     factors : ndarray of shape (m,)
-        The positive t for which (t x, c / t) was compared.
+        The positive t for which (t x, c / tᵖ) was compared.
     errors : ndarray of shape (m,)
         Relative Euclidean errors of the points; infinite where nothing corresponds.
     coefficient_errors : ndarray of shape (m,)
         Relative Euclidean errors of the coefficients; infinite where nothing corresponds.
     unmatched : ndarray of int
         Atoms of the measure that correspond to no atom of the reference.
+    degree : int
+        p.
+    joint : bool
+        Whether a sign is that of the coefficients too.
     """
 
     permutation: NDArray[np.intp]
@@ -301,6 +380,8 @@ class Matching:
     errors: Float
     coefficient_errors: Float
     unmatched: NDArray[np.intp]
+    degree: int = 1
+    joint: bool = True
 
     @property
     def point_error(self) -> float:
@@ -339,7 +420,9 @@ class Matching:
         """
         there = self.permutation >= 0
         chosen = measure._selected(self.permutation[there])
-        return chosen.sign_flipped(np.flatnonzero(self.signs[there] < 0).tolist()).rescaled(self.factors[there])
+        negative = np.flatnonzero(self.signs[there] < 0).tolist()
+        signed = chosen.sign_flipped(negative) if self.joint else chosen.turned(negative)
+        return signed.rescaled(self.factors[there], degree=self.degree)
 
 
 def _flat(array: Array) -> Array:
@@ -354,8 +437,13 @@ def _relative(difference: Float, reference: Float) -> Float:
 
 def _match(measure: Measure, other: Measure, fibre: tuple[str, ...]) -> Matching:
     for word in fibre:
-        if word not in SYMMETRIES:
+        if not is_symmetry(word):
             raise InputError(f"fibre: found {word!r:.60}; {', '.join(SYMMETRIES)} are accepted")
+    signs_named = [word for word in ("joint-sign", "point-sign") if word in fibre]
+    degrees = {degree for word in fibre if (degree := scaling_degree(word)) is not None}
+    if len(signs_named) > 1 or len(degrees) > 1:
+        raise InputError(f"fibre: found {', '.join(fibre)}; one kind of sign and one of scaling at most are accepted")
+    degree, joint = max(degrees, default=1), "point-sign" not in fibre
     if (
         measure.points.shape[1:] != other.points.shape[1:]
         or measure.coefficients.shape[1:] != other.coefficients.shape[1:]
@@ -370,18 +458,18 @@ def _match(measure: Measure, other: Measure, fibre: tuple[str, ...]) -> Matching
     x, z = _flat(to_float(measure.points)), _flat(to_float(other.points))
     c, e = _flat(to_float(measure.coefficients)), _flat(to_float(other.coefficients))
     x_scale, z_scale = np.ones(n), np.ones(m)
-    if "positive-scaling" in fibre:
+    if degrees:
         x_scale, z_scale = _norms(x), _norms(z)
-        x, c = x / x_scale[:, None], c * x_scale[:, None]
-        z, e = z / z_scale[:, None], e * z_scale[:, None]
+        x, c = x / x_scale[:, None], c * x_scale[:, None] ** degree
+        z, e = z / z_scale[:, None], e * z_scale[:, None] ** degree
 
-    signs = (1.0, -1.0) if "joint-sign" in fibre else (1.0,)
+    signs = (1.0, -1.0) if signs_named else (1.0,)
     points = np.empty((len(signs), n, m))
     coefficients = np.empty((len(signs), n, m))
     for index, sign in enumerate(signs):
         for atom in range(n):  # one row at a time: an (n, m, d) array may not fit
             points[index, atom] = _relative(sign * x[atom] - z, z)
-            coefficients[index, atom] = _relative(sign * c[atom] - e, e)
+            coefficients[index, atom] = _relative((sign if joint else 1.0) * c[atom] - e, e)
     # hypot does not overflow; the cap keeps the assignment solver finite and changes no order of sensible errors
     costs = np.minimum(np.hypot(points, coefficients), 1e100) ** 2
     best = costs.argmin(axis=0) if n * m else np.zeros((n, m), dtype=np.intp)
@@ -397,7 +485,7 @@ def _match(measure: Measure, other: Measure, fibre: tuple[str, ...]) -> Matching
     errors[columns] = points[best[rows, columns], rows, columns]
     coefficient_errors[columns] = coefficients[best[rows, columns], rows, columns]
     unmatched = np.setdiff1d(np.arange(n), rows)
-    return Matching(permutation, chosen, factors, errors, coefficient_errors, unmatched)
+    return Matching(permutation, chosen, factors, errors, coefficient_errors, unmatched, degree, joint)
 
 
 def _norms(points: Float) -> Float:

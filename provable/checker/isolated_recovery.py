@@ -30,7 +30,8 @@ _PRECISIONS = (128, 256, 512)
 _MOST_UNKNOWNS = 4000
 
 _PROVED = "every measure within radius that explains the observation within eta lies within rho of the points"
-_NORMALISED = ", if its points x are scaled, and its coefficients inversely, so that the stated ones have (x - x̂)ᵀx̂ = 0"
+
+_LARGEST_DEGREE = 999
 
 _SQUARED = 256
 """Most rows or columns, whichever are fewer, of a batch's weight that is squared often for its norm."""
@@ -65,9 +66,8 @@ def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
     split = data.get("split")
     if "split" in data and (not isinstance(split, str) or split not in separation.SPLITS):
         raise Invalid(f"the split is none of {', '.join(separation.SPLITS)}")
-    if "modulo" in data and data["modulo"] != ["positive-scaling"]:
-        raise Invalid("the symmetries are not positive-scaling alone")
-    scaled = "modulo" in data
+    degree = _scaling_degree(data["modulo"]) if "modulo" in data else None
+    scaled = degree is not None
     radius, eta, sigma, residual, rho = (documents.rational(data[key], key) for key in _NUMBERS)
     points = documents.rational_rows(data["points"], "points")
     coefficients = documents.rational_rows(data["coefficients"], "coefficients")
@@ -89,8 +89,8 @@ def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
     if hashlib.sha256(observation).hexdigest() != subject:
         raise Invalid("the subject is not the SHA-256 of the observation file")
     problem = _Problem(Archive(observation), data["pieces"], points, coefficients)
-    if scaled:
-        problem.require_scaling()
+    if degree is not None:
+        problem.require_scaling(degree)
     for bits in _PRECISIONS:
         with ctx.workprec(bits):
             try:
@@ -98,7 +98,7 @@ def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
                     problem.check(radius, sigma, residual, scaled)
                 else:
                     problem.check_batch(split, radius, sigma, residual, scaled)
-                return _PROVED + (_NORMALISED if scaled else "")
+                return _PROVED + ("" if degree is None else _normalised(degree))
             except Undecided:
                 continue
     raise Invalid("the claim could not be decided with balls of 512 bits")
@@ -143,17 +143,22 @@ class _Problem:
                 raise Invalid(f"the piece {index}/{part} is no parameter of the network in that shape")
         self.points, self.coefficients = points, coefficients
 
-    def require_scaling(self) -> None:
-        """Raise `Invalid` unless (s·x, c/s) explains the pieces as (x, c) does, for s > 0."""
+    def require_scaling(self, degree: int) -> None:
+        """Raise `Invalid` unless (s·x, c/sᵖ) explains the pieces as (x, c) does, for s > 0 and the degree p."""
+        found = 1
         last = max(index for index, layer in enumerate(self.layers) if layer["type"] not in ("flatten", "identity"))
         for index, layer in enumerate(self.layers):
-            if layer["type"] not in ("linear", "flatten", "identity", "relu", "leaky_relu"):
+            if layer["type"] == "polynomial":
+                found *= _monomial(layer, index)
+            elif layer["type"] not in ("linear", "flatten", "identity", "relu", "leaky_relu"):
                 raise Invalid(
                     f"layer {index} is not positively homogeneous, so nothing is open modulo positive scaling"
                 )
             biased = index in self.parameters and self.parameters[index][1] is not None
             if biased and (index != last or (index, "bias") in self.pieces):
                 raise Invalid(f"the bias of layer {index} fixes the scale, so nothing is open modulo positive scaling")
+        if found != degree:
+            raise Invalid(f"the network is homogeneous of degree {found}, and the symmetry is one of degree {degree}")
 
     def _steps(self, squarings: int | None) -> list[Step]:
         steps: list[Step] = []
@@ -208,6 +213,30 @@ class _Problem:
             row[place] -= shift
         if not positive_definite(rows):
             raise Invalid("the embedding is not proved to be injective within the radius with the stated sigma")
+
+
+def _scaling_degree(modulo: Any) -> int:
+    """The p of the symmetry (s·x, c/sᵖ) in the only form in which it is written."""
+    if modulo == ["positive-scaling"]:
+        return 1
+    for degree in range(2, _LARGEST_DEGREE + 1):
+        if modulo == [f"positive-scaling:{degree}"]:
+            return degree
+    raise Invalid("the symmetries are not positive-scaling alone")
+
+
+def _normalised(degree: int) -> str:
+    inverse = "inversely" if degree == 1 else f"by the inverse of their power {degree}"
+    return f", if its points x are scaled, and its coefficients {inverse}, so that the stated ones have (x - x̂)ᵀx̂ = 0"
+
+
+def _monomial(layer: dict[str, Any], index: int) -> int:
+    """The degree of a polynomial that has one term."""
+    coefficients = layer.get("coefficients")
+    degrees = [place for place, number in enumerate(coefficients) if number != 0] if coefficients else []
+    if len(degrees) != 1 or degrees[0] == 0:
+        raise Invalid(f"layer {index} is no monomial, so nothing is open modulo positive scaling")
+    return degrees[0]
 
 
 def _columns(rows: list[list[Fraction]]) -> arb_mat:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from provable.measures import is_symmetry
+
 if TYPE_CHECKING:
     from provable.cli.truth import Truth
     from provable.recovery import Recovery
@@ -104,7 +106,7 @@ class Row:
 def _rows(result: Recovery, truth: Truth | None) -> list[Row]:
     if truth is None:
         return [Row(None, "", point, _label(result.labels, j)) for j, point in enumerate(result.points)]
-    symmetries = [word for word in result.fibre if word in ("joint-sign", "positive-scaling")]
+    symmetries = [word for word in result.fibre if word != "permutation" and is_symmetry(word)]
     matching = truth.matching(result.measure, ("permutation", *symmetries))
     order = range(len(result.points)) if matching is None else matching.permutation.tolist()
     rows = []

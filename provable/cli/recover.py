@@ -133,13 +133,14 @@ def compare(result: Recovery, truth: Truth, name: str) -> dict[str, Any]:
     import numpy as np
 
     from provable.errors import InputError
+    from provable.measures import is_symmetry
 
     if result.points.shape[1:] != truth.measure.points.shape[1:]:
         raise InputError(
             f"{name}: points: have shape {truth.measure.points.shape}; (n, "
             f"{', '.join(map(str, result.points.shape[1:]))}) would fit the observation"
         )
-    symmetries = [word for word in result.fibre if word in ("joint-sign", "positive-scaling")]
+    symmetries = [word for word in result.fibre if word != "permutation" and is_symmetry(word)]
     matching = truth.matching(result.measure, ("permutation", *symmetries))
     if matching is None or not math.isfinite(matching.point_error):
         return {"points": None, "largest_entry": None, "coefficients": None}

@@ -48,7 +48,8 @@ def certified(observation: Observation, recovery: Recovery) -> Recovery:
     from provable.rigor.certificates import Certificate, Refusal
 
     # an open scaling is a null vector of the Jacobian: isolation can only be shown modulo that
-    modulo = ("positive-scaling",) if isolated_recovery.scales(observation) else ()
+    scaling = isolated_recovery.open_scaling(observation)
+    modulo = () if scaling is None else (scaling,)
     unit = UNITS[number_format(observation)]
     ways: list[tuple[str, Callable[[], Certificate | Refusal]]] = [
         ("", lambda: isolated_recovery.certify(observation, recovery.measure, modulo=modulo, unit=unit))
@@ -74,8 +75,9 @@ def certified(observation: Observation, recovery: Recovery) -> Recovery:
         verdict = checker.check(text, observation=evidence)
         if verdict.valid:
             fibre = recovery.fibre
-            if "modulo" in outcome.data and not observation.unit_norm and "positive-scaling" not in fibre:
-                fibre = (*fibre, "positive-scaling")  # what the claim leaves open is said, whichever method found it
+            left = set(outcome.data.get("modulo", ())) - set(fibre)
+            if left and not observation.unit_norm:
+                fibre = (*fibre, *left)  # what the claim leaves open is said, whichever method found it
             return dataclasses.replace(recovery, status="certified", certificate=text, fibre=fibre)
         reason = f"the independent checker rejects it ({verdict.reason})"
     space = null_space_fibre.certify(observation, recovery.measure, _open_dimensions(recovery))

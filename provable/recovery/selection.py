@@ -19,13 +19,14 @@ from provable.recovery.method import Method
 from provable.recovery.parameter_matching import alternating_projections, loo2024
 from provable.recovery.parameter_matching import method as parameter_matching
 from provable.recovery.result import STATUSES, Recovery
-from provable.recovery.stationary_point import buzaglo2023, haim2022, univariate
+from provable.recovery.stationary_point import buzaglo2023, haim2022, polynomial_activation, univariate
 from provable.recovery.training_labels import with_norms
 
 METHODS: tuple[Method, ...] = (
     fully_connected.METHOD,
     univariate.METHOD,
     layerwise.METHOD,
+    polynomial_activation.METHOD,
     span_check.METHOD,
     activation_patterns.METHOD,
     alternating_projections.METHOD,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provable.errors import CertificateError
+from provable.measures import scaling_degree
 from provable.rigor.rational_texts import decode_ball, decode_rational
 
 Field = Callable[[Any, str], object]
@@ -45,6 +46,11 @@ def _one_of(*words: str) -> Field:
             raise _refuse(field, value, " or ".join(words))
 
     return check
+
+
+def _scaling(value: Any, field: str) -> None:
+    if not isinstance(value, str) or scaling_degree(value) is None:
+        raise _refuse(field, value, "positive-scaling or positive-scaling:p with an integer p of at least 2")
 
 
 def _positive(value: Any, field: str) -> None:
@@ -239,7 +245,7 @@ _REQUIRED: dict[str, dict[str, Field]] = {
 _OPTIONAL: dict[str, dict[str, Field]] = {
     "isolated-recovery": {
         "split": _one_of("row-space", "layer-inputs"),
-        "modulo": _list(_one_of("positive-scaling")),
+        "modulo": _list(_scaling),
     },
     "layerwise-recovery": {
         "label": _label,

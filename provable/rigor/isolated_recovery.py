@@ -36,10 +36,10 @@ from typing import Any, Protocol
 import flint
 import numpy as np
 
-from provable.architectures import Architecture, Flatten, Identity, LeakyReLU, Linear, ReLU
+from provable.architectures import Architecture, Flatten, Identity, LeakyReLU, Linear, Polynomial, ReLU
 from provable.arithmetic import EPSILON, Float
 from provable.errors import ArithmeticUnsupported, UnsupportedError
-from provable.measures import Measure
+from provable.measures import Measure, scaling_degree, scaling_name
 from provable.networks import Parameters
 from provable.rigor.balls import (
     Ball,
@@ -138,7 +138,8 @@ def certify(
         How σ is bounded: by the whole Gram matrix, or by one of the splittings of `provable.rigor.block_triangular`, for
         batches; default whichever can be proved, the dense one first for up to `SMALL_SYSTEM` unknowns and last beyond.
     modulo : sequence of str
-        ``"positive-scaling"``, or nothing: whether measures are normalised as x̂ᵀx = ‖x̂‖², atom by atom.
+        ``"positive-scaling"``, ``"positive-scaling:p"`` with the degree p of the network's homogeneity, or nothing: whether
+        measures are normalised as x̂ᵀx = ‖x̂‖², atom by atom.
     unit : float
         Unit of rounding of the observed numbers. Where there are hardly more equations than unknowns, a fit explains
         rounded numbers far better than the data behind them do, and only η ≥ unit·‖v‖/2 speaks of these.
@@ -165,22 +166,24 @@ def certify(
         )
     if measure.points.dtype != np.float64 or measure.coefficients.dtype != np.float64:
         return Refusal("the measure holds exact numbers; float64, which are rationals too, are certified")
-    if any(name != "positive-scaling" for name in modulo):
+    if len(modulo) > 1 or any(scaling_degree(name) is None for name in modulo):
         return Refusal(
             f"measures modulo {', '.join(modulo)} are not certified; positive-scaling is the one symmetry that is"
         )
-    if modulo and not scales(observation):
+    if modulo and open_scaling(observation) is None:
         return Refusal(
             "the network is not positively homogeneous, so nothing is open to be taken modulo positive scaling"
         )
-    problem = _Problem(observation, measure, eta, bits, "positive-scaling" in modulo, unit)
+    if modulo and open_scaling(observation) != modulo[0]:
+        return Refusal(f"the network scales by {open_scaling(observation)}, and not by {modulo[0]}")
+    problem = _Problem(observation, measure, eta, bits, modulo[0] if modulo else None, unit)
     if split is None:
         return problem.by_any_way()
     return problem.densely() if split == "dense" else problem.structurally(split)
 
 
-def scales(observation: Observed) -> bool:
-    """Whether (x, c) ↦ (s x, c/s) with s > 0 changes no observed piece.
+def open_scaling(observation: Observed) -> str | None:
+    """Name the scaling (x, c) ↦ (s x, c / sᵖ), s > 0, that changes no observed piece.
 
     Parameters
     ----------
@@ -189,20 +192,26 @@ def scales(observation: Observed) -> bool:
 
     Returns
     -------
-    bool
-        True if all activations are positively homogeneous and no layer has a bias but one without an activation behind it,
-        whose gradient is not observed.
+    str or None
+        ``"positive-scaling"`` or ``"positive-scaling:p"`` if all activations are positively homogeneous or monomials of
+        positive degree, p is the product of their degrees, and no layer has a bias but one without an activation behind it,
+        whose gradient is not observed; otherwise None.
     """
     layers = observation.architecture.layers
     effective = [index for index, layer in enumerate(layers) if not isinstance(layer, Identity | Flatten)]
-    return all(
-        (
-            isinstance(layer, Linear)
-            and (not layer.bias or (index == effective[-1] and f"{index}/bias" not in observation.vector))
-        )
-        or isinstance(layer, ReLU | LeakyReLU | Identity | Flatten)
-        for index, layer in enumerate(layers)
-    )
+    degree = 1
+    for index, layer in enumerate(layers):
+        if isinstance(layer, Linear):
+            if layer.bias and (index != effective[-1] or f"{index}/bias" in observation.vector):
+                return None
+        elif isinstance(layer, Polynomial):
+            powers = np.flatnonzero(layer.coefficients)
+            if len(powers) != 1 or not powers[0]:
+                return None
+            degree *= int(powers[0])
+        elif not isinstance(layer, ReLU | LeakyReLU | Identity | Flatten):
+            return None
+    return scaling_name(degree)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,8 +222,12 @@ class _Problem:
     measure: Measure
     eta: Fraction | None
     bits: int
-    slice_points: bool
+    modulo: str | None
     unit: float
+
+    @property
+    def slice_points(self) -> bool:
+        return self.modulo is not None
 
     @property
     def points(self) -> Float:
@@ -369,8 +382,8 @@ class _Problem:
         }
         if split is not None:
             data["split"] = split
-        if self.slice_points:
-            data["modulo"] = ["positive-scaling"]
+        if self.modulo is not None:
+            data["modulo"] = [self.modulo]
         return Certificate("isolated-recovery", data, self.observation.sha256, library_versions())
 
 

@@ -28,6 +28,7 @@ from provable.architectures import (
 )
 from provable.arithmetic import EPSILON
 from provable.errors import UnsupportedError
+from provable.measures import scaling_name
 from provable.observations import Observation
 
 Float = NDArray[np.float64]
@@ -96,16 +97,27 @@ class FullyConnected:
 
         ``"joint-sign"`` if no layer has a bias and every activation is odd, (x, c) and (-x, -c) having the same image;
         ``"positive-scaling"`` if no layer has a bias and every activation is positively homogeneous of degree one,
-        (x, c) and (t x, c / t) having the same image.
+        (x, c) and (t x, c / t) having the same image, and ``"positive-scaling:p"`` if they are monomials or piecewise linear
+        and their degrees have the product p > 1, (x, c) and (t x, c / tᵖ) having the same image; ``"point-sign"`` if the
+        network is an even function of x, (x, c) and (-x, c) having the same image, because an even activation comes first
+        or behind odd ones, and no layer up to it has a bias.
         """
-        if any(layer.bias is not None for layer in self.layers):
-            return ()
         kinds = [layer.activation for layer in self.layers]
         found = []
+        for layer in self.layers:
+            if layer.bias is not None:
+                break
+            if is_even(layer.activation):
+                found.append("point-sign")
+            if not is_odd(layer.activation):
+                break
+        if any(layer.bias is not None for layer in self.layers):
+            return tuple(found)
         if all(map(is_odd, kinds)):
             found.append("joint-sign")
-        if all(map(is_homogeneous, kinds)):
-            found.append("positive-scaling")
+        degrees = [homogeneity(kind) for kind in kinds]
+        if all(degrees):
+            found.append(scaling_name(math.prod(degrees)))
         return tuple(found)
 
     @property
@@ -169,6 +181,41 @@ def is_odd(activation: Activation) -> bool:
     if isinstance(activation, Polynomial):
         return not any(activation.coefficients[::2])
     return isinstance(activation, Tanh | Erf | Identity)
+
+
+def is_even(activation: Activation) -> bool:
+    """Tell whether σ(-z) = σ(z).
+
+    Parameters
+    ----------
+    activation : Activation
+        σ.
+
+    Returns
+    -------
+    bool
+        True for even polynomials.
+    """
+    return isinstance(activation, Polynomial) and not any(activation.coefficients[1::2])
+
+
+def homogeneity(activation: Activation) -> int:
+    """Give the p with σ(tz) = tᵖσ(z) for t > 0.
+
+    Parameters
+    ----------
+    activation : Activation
+        σ.
+
+    Returns
+    -------
+    int
+        1 for the piecewise linear ones, the degree of a monomial of positive degree, 0 if there is no such p > 0.
+    """
+    if isinstance(activation, Polynomial):
+        degrees = np.flatnonzero(activation.coefficients)
+        return int(degrees[0]) if len(degrees) == 1 else 0
+    return int(is_homogeneous(activation))
 
 
 def is_homogeneous(activation: Activation) -> bool:

@@ -11,7 +11,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from provable.errors import InputError
-from provable.measures import Measure
+from provable.measures import Measure, scaling_degree
 from provable.networks import embed, forward
 from provable.observations import Observation
 from provable.recovery.acceptance import (
@@ -146,7 +146,7 @@ def _judged(
         # Without the norms stated, do the samples found explain the gradient?
         free = dataclasses.replace(observation, unit_norm=None)
         other = _judged(free, given.reshape(points.shape), fitted, method, rng, symmetries, reason, incomplete)
-        if other.status == "consistent" and "positive-scaling" not in other.fibre:
+        if other.status == "consistent" and not any(map(scaling_degree, other.fibre)):
             norms = np.linalg.norm(other.points.reshape(len(other.points), -1), axis=1)
             found = (
                 f"the observation states that inputs have norm 1, and those that explain its gradient have norms from "
@@ -158,7 +158,8 @@ def _judged(
         found = f"the residual {residual:.2g} is above {tolerance:.2g} = {RATIO:.0f}·{length}·ε·{condition:.2g}"
         status = "partial" if incomplete else "failed"
         return Recovery(points, coefficients, None, residual, method, fibre, status, reason=_joined(reason, found))
-    if (count := _open_directions(network, flat, coefficients, fibre, unit, normed)) is not None:
+    sliced = normed or any((scaling_degree(name) or 0) > 1 for name in fibre)
+    if (count := _open_directions(network, flat, coefficients, fibre, unit, sliced)) is not None:
         fibre = (*fibre, f"null-space:{count}")
         are = "directions are" if count > 1 else "direction is"
         reason = _joined(reason, f"{count} {are} open up to rounding, so other batches explain the gradient as well")
@@ -168,7 +169,7 @@ def _judged(
     else:
         labels, remark = _labels(observation, points, coefficients, fibre)
     status = "failed" if remark == _OTHER_LABELS else "consistent"
-    stated = _stated_size(observation)
+    stated = stated_size(observation)
     if stated is not None and stated != len(points):
         reason = _joined(reason, _count_remark(stated, len(points), fibre))
         if status == "consistent" and stated < len(points):
@@ -188,7 +189,7 @@ def _fibre(
 ) -> tuple[str, ...]:
     names = ["permutation"] if count > 1 else []
     for name in (*network.symmetries, *symmetries):
-        if name not in names and not (name == "positive-scaling" and observation.unit_norm):
+        if name not in names and not (scaling_degree(name) and observation.unit_norm):
             names.append(name)
     return tuple(names)
 
@@ -199,11 +200,12 @@ def _open_directions(
     coefficients: Float,
     fibre: tuple[str, ...],
     unit: float,
-    unit_norm: bool,
+    sliced: bool,
 ) -> int | None:
     """How many directions of points and coefficients change nothing observed to first order.
 
-    None if there are none, a method has counted them, a scale is known to be open, or the derivative is too large.
+    None if there are none, a method has counted them, a scale of degree one is known to be open, or the derivative is too
+    large. If `sliced`, points are moved at right angles to themselves only: their norms are known, or a scale is open.
     """
     unknowns = points.size + coefficients.size
     if "positive-scaling" in fibre or any(name.startswith("null-space") for name in fibre):
@@ -220,7 +222,7 @@ def _open_directions(
     jacobian = jacobian * scales.reshape(-1)
     if not np.all(np.isfinite(jacobian)):
         return None
-    if unit_norm:  # one more equation for each sample, weighted like the others
+    if sliced:  # one more equation for each sample, weighted like the others
         directions = points / np.where(norms[0] > 0, norms[0], 1.0)
         rows = np.zeros((len(points), *scales.shape))
         rows[np.arange(len(points)), np.arange(len(points)), : points.shape[1]] = directions
@@ -232,7 +234,19 @@ def _open_directions(
     return missing or None
 
 
-def _stated_size(observation: Observation) -> int | None:
+def stated_size(observation: Observation) -> int | None:
+    """Give the number of samples that an observation states.
+
+    Parameters
+    ----------
+    observation : Observation
+        Any observation.
+
+    Returns
+    -------
+    int or None
+        The batch size, or the number of labels; None if neither is known.
+    """
     if observation.batch_size is None and observation.labels is not None:
         return len(observation.labels)
     return observation.batch_size

@@ -1,0 +1,531 @@
+r"""The training data of a two-layer network with a polynomial activation, from its parameters at a stationary point.
+
+The network is f(x) = Σ_k v_k φ(w_k·z) + β with φ(z) = Σ_m a_m z^m of degree p ≥ 3 and z = x, or z = (x, 1) with a bias in the
+first layer. At a stationary point θ = Σ_i c_i ∇_θ f(x_i; θ) the polynomial P(w) = Σ_i c_i φ(w·z_i) obeys
+
+.. math:: v_k = P(w_k), \qquad w_k = v_k \nabla P(w_k) \qquad \text{for every neuron } k,
+
+so every neuron that differs from the others shows value and gradient of P at one more place. They are linear in the moments
+T_m = Σ_i c_i z_i^{⊗m} (`provable.recovery.stationary_point.polynomial_moments`). If the linear system has full rank, T_p is
+known, and for independent z_i it has one decomposition into so few terms: the data (theorem
+``foundations.polynomial_map_determines_data``). If it is short, the samples themselves may still have fewer unknowns than
+there are equations; then they are sought from random starts, and what is found is only shown to be isolated. If even that
+count is short, other data explain the parameters as well, and the number of open directions is said.
+
+Notes
+-----
+All neurons lie in the span of the z_i; everything is done in coordinates of the span of the neurons, which is that of the z_i
+unless P is the same without what the neurons do not see. For a monomial, φ(z) = a z^p, Euler's identity makes the value
+redundant, and (x, c) ~ (t x, c / t^p) is open, with t < 0 too: ``"positive-scaling:p"`` with ``"joint-sign"`` for odd and
+``"point-sign"`` for even p. Degree two shows T_2 only, which other data share.
+
+The mechanism is what is known of arXiv:2602.08723, whose text was not read; statement and proof are derived here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from provable.architectures import Activation, Identity, Polynomial
+from provable.errors import InputError, UnsupportedError
+from provable.measures import is_symmetry
+from provable.observations import Observation
+from provable.recovery.acceptance import nothing_found
+from provable.recovery.batch.chain import FullyConnected, reason_against
+from provable.recovery.batch.judgement import judge, stated_size
+from provable.recovery.method import Method
+from provable.recovery.result import Recovery
+from provable.recovery.stationary_point.polynomial_moments import MomentSolution, MomentSystem, solved
+
+Float = NDArray[np.float64]
+
+NAME = "polynomial-neurons"
+
+SPAN_LEVEL = 1e-9
+"""Singular values of the neurons below this multiple of the largest are those of no further direction."""
+
+SAME = 1e-6
+"""Neurons that differ by less than this, relative to their norm, count as one; equal ones of a trained network do by 1e-9."""
+
+TENSOR_LEVEL = 1e-7
+"""Singular values of an unfolded tensor below this multiple of the largest are those of no further sample; errors of the
+tensor are a thousandth of that where the equations have a condition of up to a million."""
+
+MOST_ENTRIES = 2**24
+"""Most entries of the linear system (128 MiB), and of the tensor of the highest degree."""
+
+STARTS = 12
+"""Random starts for a number of samples that the linear system does not determine."""
+
+FURTHER_SEARCHES = 3
+"""How often other data are sought once some were found from random starts."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Neurons:
+    """The neurons that are not zero, and what each says of P.
+
+    Parameters
+    ----------
+    inner : array of shape (k, r)
+        w_k in coordinates of the span, over `scale`.
+    outer : array of shape (k,)
+        v_k.
+    values : array of shape (k,)
+        P(w_k), the observed piece of the last layer.
+    gradients : array of shape (k, r)
+        v_k ∇P(w_k) by the coordinates, the observed piece of the first layer.
+    basis : array of shape (e, r)
+        Orthonormal basis of the span, e = d or d + 1; with a bias its first column is along the bias' own axis as seen there.
+    scale : float
+        Median norm of the w_k, by which they were divided.
+    anchored : float
+        Norm of the linear form in the coordinates that is one on all z_i; 0 without a bias.
+    mass : float or None
+        Σ_i c_i, if the last layer has a bias.
+    activation : tuple of float
+        a_0, …, a_p with a_p ≠ 0.
+    """
+
+    inner: Float
+    outer: Float
+    values: Float
+    gradients: Float
+    basis: Float
+    scale: float
+    anchored: float
+    mass: float | None
+    activation: tuple[float, ...]
+
+    @classmethod
+    def of(cls, observation: Observation) -> Neurons | None:
+        """Read the neurons.
+
+        Parameters
+        ----------
+        observation : Observation
+            One that `supports` accepts.
+
+        Returns
+        -------
+        Neurons or None
+            None if all are zero, or none has a bias where the layer has one.
+        """
+        chain = FullyConnected.of(observation)
+        first, last = chain.layers
+        gradient, values = first.gradient, last.weight_gradient
+        assert gradient is not None and values is not None
+        inner = first.weight if first.bias is None else np.column_stack([first.weight, first.bias])
+        norms = np.linalg.norm(inner, axis=1)
+        alive = (norms > 0) & (norms > SAME * np.max(norms, initial=0.0))
+        if not np.any(alive):
+            return None
+        inner, norms = inner[alive], norms[alive]
+        _, singular, right = np.linalg.svd(inner / norms[:, None], full_matrices=False)
+        basis = right[singular > SPAN_LEVEL * singular[0]].T
+        scale, anchored = float(np.median(norms)), 0.0
+        if first.bias is not None:
+            form = basis[-1]
+            anchored = float(np.linalg.norm(form)) / scale
+            if np.linalg.norm(form) <= SPAN_LEVEL:
+                return None
+            basis = basis @ np.linalg.qr(np.column_stack([form, np.eye(len(form))]))[0]
+            basis = basis * np.where(basis[-1] < 0, -1.0, 1.0)
+        return cls(
+            inner @ basis / scale,
+            last.weight[0, alive],
+            values[0, alive],
+            scale * gradient[alive] @ basis,
+            basis,
+            scale,
+            anchored,
+            None if last.bias_gradient is None else float(last.bias_gradient[0]),
+            _trimmed(first.activation),
+        )
+
+    @property
+    def system(self) -> MomentSystem:
+        """The moments that are unknown."""
+        total = not self.anchored and (self.mass is not None or self.activation[0] != 0)
+        return MomentSystem(self.activation, self.inner.shape[1], self.anchored, total)
+
+    @property
+    def distinct(self) -> int:
+        """How many neurons differ, where w and -w are not told apart by even and odd activations."""
+        degrees = {int(degree) % 2 for degree in np.flatnonzero(self.activation)}
+        signs = (1.0,) if len(degrees) > 1 else (1.0, -1.0)
+        found: list[Float] = []
+        for vector in self.inner:
+            size = SAME * float(np.linalg.norm(vector))
+            if not any(np.linalg.norm(vector - sign * other) <= size for other in found for sign in signs):
+                found.append(vector)
+        return len(found)
+
+    @property
+    def freedoms(self) -> int:
+        """Unknowns of one sample: coordinates and coefficient, without the scale where it is open."""
+        return int(self.inner.shape[1]) + int(not self.anchored and np.count_nonzero(self.activation) > 1)
+
+    def moments(self) -> MomentSolution:
+        """Solve for the moments.
+
+        Returns
+        -------
+        MomentSolution
+            Moments of least norm, and how many are open.
+        """
+        system = self.system
+        values, gradients = system.rows(self.inner)
+        matrix = [values, (self.outer[:, None, None] * gradients).reshape(-1, system.unknowns)]
+        right = [self.values, self.gradients.reshape(-1)]
+        if self.mass is not None:
+            matrix.append(system.mass()[None])
+            right.append(np.array([self.mass]))
+        return solved(np.concatenate(matrix), np.concatenate(right))
+
+    def lifted(self, points: Float) -> Float:
+        """Give points in the coordinates of the input.
+
+        Parameters
+        ----------
+        points : array of shape (n, r)
+            In those of `inner`.
+
+        Returns
+        -------
+        array of shape (n, d)
+            x_i, without the entry of the bias.
+        """
+        inputs: Float = points @ self.basis.T / self.scale
+        return inputs[:, :-1] / inputs[:, -1:] if self.anchored else inputs
+
+
+def supports(observation: Observation) -> str | None:
+    """Tell whether the method applies.
+
+    Parameters
+    ----------
+    observation : Observation
+        Any observation.
+
+    Returns
+    -------
+    str or None
+        None if it applies, otherwise the reason why not.
+    """
+    if observation.kind != "stationary-point":
+        return f"it needs the parameters of a trained network, and the observation is of kind {observation.kind}"
+    if (reason := reason_against(observation)) is not None:
+        return reason
+    chain = FullyConnected.of(observation)
+    first = chain.first
+    if len(chain.layers) != 2 or not isinstance(chain.last.activation, Identity):
+        return "it needs exactly one layer of hidden units"
+    if not isinstance(first.activation, Polynomial):
+        return f"the activation of layer {first.index} is {first.activation.type}; polynomial is accepted"
+    activation = _trimmed(first.activation)
+    if len(activation) < 4:
+        return (
+            f"the activation of layer {first.index} has degree {max(len(activation) - 1, 0)}; from 3 on the moments of that "
+            "degree determine the samples"
+        )
+    if observation.architecture.output_size != 1:
+        return f"the network has {observation.architecture.output_size} outputs; one is accepted"
+    if first.bias is None and chain.last.bias is not None and np.count_nonzero(activation) == 1:
+        return (
+            f"the bias of layer {chain.last.index} shows a sum of coefficients, each of which is open up to a scale of its "
+            "sample; it needs a first layer with a bias, a last one without, or an activation of several degrees"
+        )
+    return None
+
+
+def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
+    """Recover the training data.
+
+    Parameters
+    ----------
+    observation : Observation
+        One that `supports` accepts.
+    rng : numpy.random.Generator
+        Draws pencils, random starts, and the perturbations with which the condition of the network is measured.
+
+    Returns
+    -------
+    Recovery
+        ``consistent`` if the samples explain the parameters up to rounding. Where they are not determined, ``null-space:k``
+        in the fibre or the reason says so, with the count of equations.
+
+    Raises
+    ------
+    UnsupportedError
+        If `supports` gives a reason.
+    """
+    if (reason := supports(observation)) is not None:
+        raise UnsupportedError(f"method {NAME}: {reason}")
+    neurons = Neurons.of(observation)
+    if neurons is None:
+        return nothing_found(observation, NAME, "no neuron with a bias that is not zero is left, so nothing is shown")
+    system = neurons.system
+    rows = len(neurons.outer) * (1 + system.dimension)
+    if max(rows * system.unknowns, system.dimension**system.degree) > MOST_ENTRIES:
+        return nothing_found(
+            observation,
+            NAME,
+            f"the moments of degree {system.degree} in {system.dimension} dimensions are {system.unknowns} numbers, and "
+            f"there are {rows} equations; at most {MOST_ENTRIES} entries are worked with",
+        )
+    moments = neurons.moments()
+    count = counted(neurons, moments)
+    if moments.open_dimensions == 0:
+        decomposed = from_moments(neurons, moments, rng)
+        if not isinstance(decomposed, str):
+            points, coefficients = decomposed
+            found = judge(
+                observation,
+                neurons.lifted(points).reshape(-1, *observation.architecture.input_shape),
+                coefficients[:, None],
+                method=NAME,
+                rng=rng,
+                reason=_joined(count, _fewest(neurons, points, stated_size(observation))),
+            )
+            stated = stated_size(observation)
+            if found.status == "consistent" and stated in (None, len(found.points)):
+                return found
+    return from_starts(observation, neurons, moments, rng)
+
+
+def counted(neurons: Neurons, moments: MomentSolution) -> str:
+    """Say what the neurons determine.
+
+    Parameters
+    ----------
+    neurons : Neurons
+        The neurons.
+    moments : MomentSolution
+        What they say of the moments.
+
+    Returns
+    -------
+    str
+        One sentence with the numbers.
+    """
+    unknowns = neurons.system.unknowns
+    sentence = (
+        f"{neurons.distinct} distinct neurons, which span {neurons.system.dimension} dimensions, give {moments.rank} "
+        f"independent equations for the {unknowns} moments of the activation's degrees"
+    )
+    if moments.open_dimensions == 0:
+        return sentence
+    missing = math.ceil(moments.open_dimensions / max(_equations_of_a_neuron(neurons), 1))
+    return f"{sentence}, {moments.open_dimensions} too few (those of at least {missing} more neurons)"
+
+
+def _fewest(neurons: Neurons, points: Float, stated: int | None) -> str:
+    """What is unique about decomposed moments, if anything.
+
+    Other measures with as few atoms have the same moments in the span of the neurons, so the same atoms as seen there. Parts
+    e_i outside of it obey Σ_i c_i φ'(w_k·z_i) e_i = 0 for all k, so they vanish if the columns φ'(w_k·z_i) are independent.
+    """
+    slopes = np.polynomial.Polynomial(neurons.activation).deriv()(neurons.inner @ points.T)
+    singular = np.linalg.svd(slopes / np.linalg.norm(slopes, axis=0), compute_uv=False)
+    if len(slopes) < len(points) or not singular[-1] > SPAN_LEVEL * singular[0]:
+        return ""
+    sentence = f"no other {len(points)} samples, and no fewer, explain the parameters"
+    return (
+        sentence if stated is not None else f"{sentence}; how many there are is not stated, and more can explain them"
+    )
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def _equations_of_a_neuron(neurons: Neurons) -> int:
+    """d for a monomial, by Euler's identity, otherwise d + 1."""
+    return neurons.system.dimension + int(np.count_nonzero(neurons.activation) > 1)
+
+
+def from_moments(neurons: Neurons, moments: MomentSolution, rng: np.random.Generator) -> tuple[Float, Float] | str:
+    """Decompose the moments.
+
+    Parameters
+    ----------
+    neurons : Neurons
+        Say how coordinates, degrees and bias belong together.
+    moments : MomentSolution
+        One with full rank.
+    rng : numpy.random.Generator
+        Draws pencils.
+
+    Returns
+    -------
+    (array of shape (n, r), array of shape (n,)), or str
+        Points in the coordinates of the neurons and their coefficients, of norm one over the scale where the scale is open;
+        or why there are none.
+    """
+    system = neurons.system
+    tensors = system.tensors(moments.unknowns)
+    highest = tensors[system.degree]
+    directions = symmetric_directions(highest, rng)
+    if isinstance(directions, str):
+        return directions
+    design = {order: _power_columns(directions, order) for order in tensors}
+    weights = {
+        order: np.linalg.lstsq(design[order], tensor.reshape(-1), rcond=None)[0] for order, tensor in tensors.items()
+    }
+    top: Float = np.asarray(weights[system.degree], dtype=np.float64)
+    if neurons.anchored:
+        along = directions[0] * neurons.anchored
+        if np.min(np.abs(along)) <= SPAN_LEVEL * neurons.anchored:
+            return "a term of the moments has no part along the bias"
+        return (directions / along).T, top * along**system.degree
+    lower = [order for order in system.orders if 0 < order < system.degree]
+    if not lower:
+        return neurons.scale * directions.T, top * neurons.scale**-system.degree
+    step = system.degree - lower[-1]
+    with np.errstate(all="ignore"):
+        ratios = top / weights[lower[-1]]
+        lengths = np.sign(ratios) ** step * np.abs(ratios) ** (1 / step)
+        points, coefficients = (directions * lengths).T, top / lengths**system.degree
+    if not (np.all(np.isfinite(points)) and np.all(np.isfinite(coefficients))):
+        return "a term is missing in the moments of the second highest degree"
+    return points, coefficients
+
+
+def symmetric_directions(tensor: Float, rng: np.random.Generator) -> Float | str:
+    """Find the directions u_i of T = Σ_i λ_i u_i^{⊗p}, p ≥ 3, by simultaneous diagonalisation.
+
+    Parameters
+    ----------
+    tensor : array of shape (r,) * p
+        A symmetric tensor.
+    rng : numpy.random.Generator
+        Draws pencils.
+
+    Returns
+    -------
+    array of shape (r, n) or str
+        Directions of norm one, or why there are none. From p = 5 on there may be more than r: it takes independent
+        u_i^{⊗k} with k = ⌊(p - 1)/2⌋.
+    """
+    from provable.tensors import jennrich, symmetric_jennrich
+
+    size, order = len(tensor), tensor.ndim
+    half = (order - 1) // 2
+    rows = tensor.reshape(size**half, -1)
+    singular = np.linalg.svd(rows, compute_uv=False)
+    if not singular[0] > 0:
+        return f"the moments of degree {order} vanish"
+    rank = int(np.count_nonzero(singular > TENSOR_LEVEL * singular[0]))
+    try:
+        if order <= 4:
+            return np.asarray(symmetric_jennrich(tensor, rank, rng=rng).factors[0])
+        third = order - 2 * half
+        found = jennrich(tensor.reshape(size**half, size**half, size**third), rank, rng=rng).factors[0]
+    except (UnsupportedError, np.linalg.LinAlgError) as error:
+        return str(error)
+    folded = np.moveaxis(np.asarray(found).reshape(size, -1, rank), 2, 0)
+    return np.linalg.svd(folded, full_matrices=False)[0][:, :, 0].T
+
+
+def from_starts(
+    observation: Observation, neurons: Neurons, moments: MomentSolution, rng: np.random.Generator
+) -> Recovery:
+    """Seek samples that explain the parameters from random starts, where the moments are not determined or do not decompose.
+
+    Parameters
+    ----------
+    observation : Observation
+        The parameters.
+    neurons : Neurons
+        Their neurons.
+    moments : MomentSolution
+        What they say of the moments.
+    rng : numpy.random.Generator
+        Draws the starts.
+
+    Returns
+    -------
+    Recovery
+        ``consistent`` if samples explain the parameters; with ``null-space:k`` in the fibre if they are not isolated, and
+        ``failed``, with the samples, if searches found several sets of isolated samples.
+    """
+    from provable.recovery.batch.random_starts import from_random_starts
+
+    count, rank = counted(neurons, moments), neurons.system.dimension
+    stated = stated_size(observation)
+    most = max(rank, moments.rank // neurons.freedoms)
+    # one more than the equations can fix explains the parameters as well, and shows how much is open
+    sizes = [stated] if stated is not None else list(range(rank, most + 2))
+    best: Recovery | None = None
+    for size in sizes:
+        unknowns = size * neurons.freedoms
+        reason = f"{count}; {size} samples in that span have {unknowns} unknowns"
+        if unknowns > moments.rank:
+            reason = f"undetermined: {reason}"
+        found: list[Recovery] = []
+        for _ in range(1 + FURTHER_SEARCHES):
+            try:
+                estimate = from_random_starts(observation, size, noise=0.0, starts=STARTS, rng=rng)
+            except (InputError, UnsupportedError, np.linalg.LinAlgError):
+                break
+            judged = judge(observation, estimate.points, estimate.coefficients, method=NAME, rng=rng, reason=reason)
+            best = judged if best is None or judged.residual < best.residual else best
+            if judged.status != "consistent" or len(judged.points) != size:
+                break
+            found.append(judged)
+            if unknowns > moments.rank or _is_open(judged):
+                return judged
+        if found:
+            return _several(found)
+    if best is None:
+        return nothing_found(observation, NAME, count)
+    if best.status == "consistent":
+        best = dataclasses.replace(best, status="failed", reason=f"undetermined: {best.reason}")
+    return best
+
+
+def _several(found: list[Recovery]) -> Recovery:
+    """One recovery, if all searches that ended at rounding found the same."""
+    first = found[0]
+    fibre = tuple(word for word in first.fibre if is_symmetry(word))
+    others = [
+        other
+        for other in found[1:]
+        if other.measure.size != first.measure.size or first.measure.matching(other.measure, fibre=fibre).error > SAME
+    ]
+    if not others:
+        agreement = f"{len(found)} searches from random starts agree, which does not exclude other samples far away"
+        return dataclasses.replace(first, reason=f"{first.reason}; {agreement}")
+    return dataclasses.replace(
+        first,
+        status="failed",
+        reason=f"undetermined: {first.reason}; {len(others) + 1} of {len(found)} searches from random starts found different "
+        "samples that all explain the parameters",
+    )
+
+
+def _is_open(recovery: Recovery) -> bool:
+    return any(word.startswith("null-space:") for word in recovery.fibre)
+
+
+def _trimmed(activation: Activation) -> tuple[float, ...]:
+    """Coefficients without zeros behind the last one that is not; empty for another activation."""
+    numbers = activation.coefficients if isinstance(activation, Polynomial) else ()
+    degrees = np.flatnonzero(numbers)
+    return tuple(float(number) for number in numbers[: degrees[-1] + 1]) if len(degrees) else ()
+
+
+def _power_columns(directions: Float, order: int) -> Float:
+    """The vectorised u_i^{⊗k} as columns, of order 0 too."""
+    columns: Float = np.ones((1, directions.shape[1]))
+    for _ in range(order):
+        columns = (columns[:, None, :] * directions[None]).reshape(-1, directions.shape[1])
+    return columns
+
+
+METHOD = Method(NAME, supports, recover)
