@@ -15,7 +15,7 @@ import provable
 PACKAGE = Path(provable.__file__).parent
 FLOORS = [
     {"errors"},
-    {"arithmetic", "files", "memory"},
+    {"arithmetic", "files", "memory", "symmetries"},
     {"architectures", "measures"},
     {"networks", "tensors"},
     {"kernels", "stationarity"},

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from provable import arithmetic
 from provable.arithmetic import EPSILON
 from provable.errors import InputError
-from provable.measures import SYMMETRIES, Measure
+from provable.measures import Measure
+from provable.symmetries import is_symmetry, scaling_degree, scaling_name
 
 seeds = st.integers(0, 2**32 - 1)
-EVERYTHING = set(SYMMETRIES)
+EVERYTHING = {"permutation", "joint-sign", "positive-scaling"}
 
 
 @st.composite
@@ -29,14 +30,25 @@ def measures(draw: st.DrawFn, smallest: int = 0) -> tuple[Measure, np.random.Gen
     return Measure(rng.standard_normal((n, *shape)), rng.standard_normal((n, *outputs))), rng
 
 
-@given(measures(), st.sets(st.sampled_from(sorted(EVERYTHING))).map(lambda words: words | {"permutation"}))
+@st.composite
+def fibres(draw: st.DrawFn) -> set[str]:
+    """Permutations, one kind of sign or none, and one kind of scaling or none."""
+    sign = draw(st.sampled_from([None, "joint-sign", "point-sign"]))
+    scaling = draw(st.sampled_from([None, "positive-scaling", "positive-scaling:2", "positive-scaling:3"]))
+    return {"permutation"} | {word for word in (sign, scaling) if word is not None}
+
+
+@given(measures(), fibres())
 def test_matching_finds_hidden_symmetries(drawn: tuple[Measure, np.random.Generator], fibre: set[str]) -> None:
     reference, rng = drawn
     n = reference.size
     order = rng.permutation(n)
-    flips = np.flatnonzero(rng.random(n) < 0.5) if "joint-sign" in fibre else np.array([], dtype=int)
-    factors = 2.0 ** rng.integers(-3, 4, n) if "positive-scaling" in fibre else np.ones(n)
-    hidden = reference.permuted(order).sign_flipped(flips).rescaled(factors)
+    signs, degrees = fibre & {"joint-sign", "point-sign"}, [d for word in fibre if (d := scaling_degree(word))]
+    flips = np.flatnonzero(rng.random(n) < 0.5) if signs else np.array([], dtype=int)
+    factors = 2.0 ** rng.integers(-3, 4, n) if degrees else np.ones(n)
+    hidden = reference.permuted(order)
+    hidden = hidden.turned(flips) if signs == {"point-sign"} else hidden.sign_flipped(flips)
+    hidden = hidden.rescaled(factors, degree=max(degrees, default=1))
     found = hidden.matching(reference, fibre=fibre)
     # atom i of the hidden measure is atom order[i] of the reference
     assert (order[found.permutation] == np.arange(n)).all()
@@ -60,6 +72,32 @@ def test_without_its_symmetry_a_hidden_change_shows(drawn: tuple[Measure, np.ran
         assert changed.matching(reference, fibre=EVERYTHING).error <= 30 * EPSILON
         # Gaussian points in general position are further apart than this
         assert changed.matching(reference, fibre=EVERYTHING - {word}).error > 1e-6
+
+
+def test_signs_and_scalings_of_other_kinds_are_not_divided_out() -> None:
+    reference = Measure(np.eye(3), np.array([1.0, 2.0, 3.0]))
+    for changed, word, other in (
+        (reference.turned([0]), "point-sign", "joint-sign"),
+        (reference.sign_flipped([0]), "joint-sign", "point-sign"),
+        (reference.rescaled([2.0] * 3, degree=3), "positive-scaling:3", "positive-scaling:2"),
+        (reference.rescaled([2.0] * 3, degree=2), "positive-scaling:2", "positive-scaling"),
+    ):
+        assert changed.matching(reference, fibre=["permutation", word]).error == 0
+        assert changed.matching(reference, fibre=["permutation", other]).error >= 0.5
+
+
+@given(st.one_of(st.text(), st.integers(0, 2000).map(lambda degree: f"positive-scaling:{degree}")))
+def test_words_of_scalings_are_read_in_one_form_only(word: str) -> None:
+    degree = scaling_degree(word)
+    assert degree is None or (scaling_name(degree) == word and is_symmetry(word))
+    for one in (
+        "positive-scaling:1",
+        "positive-scaling:02",
+        "positive-scaling:",
+        "positive-scaling:2 ",
+        "null-space:2",
+    ):
+        assert scaling_degree(one) is None and not is_symmetry(one)
 
 
 @given(measures(1), st.integers(-40, -5))
@@ -185,8 +223,17 @@ WRONG: list[tuple[Any, str]] = [
     (lambda: ONE.merged(math.nan), "tolerance: found nan; a nonnegative number is accepted"),
     (
         lambda: ONE.matching(ONE, fibre=["rotation"]),
-        "fibre: found 'rotation'; permutation, joint-sign, positive-scaling",
+        "fibre: found 'rotation'; permutation, joint-sign, point-sign, positive-scaling",
     ),
+    (
+        lambda: ONE.matching(ONE, fibre=["joint-sign", "point-sign"]),
+        "fibre: found joint-sign, point-sign; one kind of sign and one of scaling at most are accepted",
+    ),
+    (
+        lambda: ONE.matching(ONE, fibre=["positive-scaling", "positive-scaling:2"]),
+        "fibre: found positive-scaling, positive-scaling:2; one kind of sign and one of scaling",
+    ),
+    (lambda: ONE.turned([2]), "indices: found [2]; numbers from 0 to 1 are accepted"),
     (lambda: ONE.matching(Measure(np.ones((2, 4)), np.ones(2))), "other: found atoms of shapes (4,) and ()"),
     (
         lambda: ONE.matching(Measure(np.ones((1, 3)), np.ones(1)), fibre=()),

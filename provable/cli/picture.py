@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from provable.measures import is_symmetry
+from provable.symmetries import is_symmetry
 
 if TYPE_CHECKING:
     from provable.cli.truth import Truth

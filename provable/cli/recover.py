@@ -133,7 +133,7 @@ def compare(result: Recovery, truth: Truth, name: str) -> dict[str, Any]:
     import numpy as np
 
     from provable.errors import InputError
-    from provable.measures import is_symmetry
+    from provable.symmetries import is_symmetry
 
     if result.points.shape[1:] != truth.measure.points.shape[1:]:
         raise InputError(

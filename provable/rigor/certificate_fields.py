@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provable.errors import CertificateError
-from provable.measures import scaling_degree
 from provable.rigor.rational_texts import decode_ball, decode_rational
+from provable.symmetries import scaling_degree
 
 Field = Callable[[Any, str], object]
 """Checks a value, given its name; raises `CertificateError`."""

@@ -39,7 +39,7 @@ import numpy as np
 from provable.architectures import Architecture, Flatten, Identity, LeakyReLU, Linear, Polynomial, ReLU
 from provable.arithmetic import EPSILON, Float
 from provable.errors import ArithmeticUnsupported, UnsupportedError
-from provable.measures import Measure, scaling_degree, scaling_name
+from provable.measures import Measure
 from provable.networks import Parameters
 from provable.rigor.balls import (
     Ball,
@@ -61,6 +61,7 @@ from provable.rigor.chain_derivatives import Atom, KinkError, chain_of
 from provable.rigor.dense_isolation import gram_matrix, point_slices, radius_by_deviation, too_curved
 from provable.rigor.positive_definite import certified_lower_eigenvalue
 from provable.rigor.rational_texts import encode_rational
+from provable.symmetries import scaling_degree, scaling_name
 
 LARGEST_SYSTEM = 2000
 """Most unknowns of a certificate; one elimination of that size in balls takes about half a minute."""

@@ -28,8 +28,8 @@ from provable.architectures import (
 )
 from provable.arithmetic import EPSILON
 from provable.errors import UnsupportedError
-from provable.measures import scaling_name
 from provable.observations import Observation
+from provable.symmetries import scaling_name
 
 Float = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from provable.errors import InputError
-from provable.measures import Measure, scaling_degree
+from provable.measures import Measure
 from provable.networks import embed, forward
 from provable.observations import Observation
 from provable.recovery.acceptance import (
@@ -30,6 +30,7 @@ from provable.recovery.batch.precision import UNITS, number_format
 from provable.recovery.batch.refinement import fitted_coefficients, refined
 from provable.recovery.result import Recovery
 from provable.recovery.training_labels import trained_labels
+from provable.symmetries import scaling_degree
 
 Float = NDArray[np.float64]
 

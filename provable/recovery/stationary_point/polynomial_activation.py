@@ -30,30 +30,22 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from provable.architectures import Activation, Identity, Polynomial
+from provable.architectures import Identity, Polynomial
 from provable.errors import InputError, UnsupportedError
-from provable.measures import is_symmetry
 from provable.observations import Observation
 from provable.recovery.acceptance import nothing_found
 from provable.recovery.batch.chain import FullyConnected, reason_against
 from provable.recovery.batch.judgement import judge, stated_size
 from provable.recovery.method import Method
 from provable.recovery.result import Recovery
-from provable.recovery.stationary_point.polynomial_moments import MomentSolution, MomentSystem, solved
+from provable.recovery.stationary_point.polynomial_decomposition import from_moments
+from provable.recovery.stationary_point.polynomial_moments import MomentSolution
+from provable.recovery.stationary_point.polynomial_neurons import SAME, SPAN_LEVEL, Neurons, trimmed
+from provable.symmetries import is_symmetry
 
 Float = NDArray[np.float64]
 
 NAME = "polynomial-neurons"
-
-SPAN_LEVEL = 1e-9
-"""Singular values of the neurons below this multiple of the largest are those of no further direction."""
-
-SAME = 1e-6
-"""Neurons that differ by less than this, relative to their norm, count as one; equal ones of a trained network do by 1e-9."""
-
-TENSOR_LEVEL = 1e-7
-"""Singular values of an unfolded tensor below this multiple of the largest are those of no further sample; errors of the
-tensor are a thousandth of that where the equations have a condition of up to a million."""
 
 MOST_ENTRIES = 2**24
 """Most entries of the linear system (128 MiB), and of the tensor of the highest degree."""
@@ -61,147 +53,8 @@ MOST_ENTRIES = 2**24
 STARTS = 12
 """Random starts for a number of samples that the linear system does not determine."""
 
-FURTHER_SEARCHES = 3
+FURTHER_SEARCHES = 7
 """How often other data are sought once some were found from random starts."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Neurons:
-    """The neurons that are not zero, and what each says of P.
-
-    Parameters
-    ----------
-    inner : array of shape (k, r)
-        w_k in coordinates of the span, over `scale`.
-    outer : array of shape (k,)
-        v_k.
-    values : array of shape (k,)
-        P(w_k), the observed piece of the last layer.
-    gradients : array of shape (k, r)
-        v_k ∇P(w_k) by the coordinates, the observed piece of the first layer.
-    basis : array of shape (e, r)
-        Orthonormal basis of the span, e = d or d + 1; with a bias its first column is along the bias' own axis as seen there.
-    scale : float
-        Median norm of the w_k, by which they were divided.
-    anchored : float
-        Norm of the linear form in the coordinates that is one on all z_i; 0 without a bias.
-    mass : float or None
-        Σ_i c_i, if the last layer has a bias.
-    activation : tuple of float
-        a_0, …, a_p with a_p ≠ 0.
-    """
-
-    inner: Float
-    outer: Float
-    values: Float
-    gradients: Float
-    basis: Float
-    scale: float
-    anchored: float
-    mass: float | None
-    activation: tuple[float, ...]
-
-    @classmethod
-    def of(cls, observation: Observation) -> Neurons | None:
-        """Read the neurons.
-
-        Parameters
-        ----------
-        observation : Observation
-            One that `supports` accepts.
-
-        Returns
-        -------
-        Neurons or None
-            None if all are zero, or none has a bias where the layer has one.
-        """
-        chain = FullyConnected.of(observation)
-        first, last = chain.layers
-        gradient, values = first.gradient, last.weight_gradient
-        assert gradient is not None and values is not None
-        inner = first.weight if first.bias is None else np.column_stack([first.weight, first.bias])
-        norms = np.linalg.norm(inner, axis=1)
-        alive = (norms > 0) & (norms > SAME * np.max(norms, initial=0.0))
-        if not np.any(alive):
-            return None
-        inner, norms = inner[alive], norms[alive]
-        _, singular, right = np.linalg.svd(inner / norms[:, None], full_matrices=False)
-        basis = right[singular > SPAN_LEVEL * singular[0]].T
-        scale, anchored = float(np.median(norms)), 0.0
-        if first.bias is not None:
-            form = basis[-1]
-            anchored = float(np.linalg.norm(form)) / scale
-            if np.linalg.norm(form) <= SPAN_LEVEL:
-                return None
-            basis = basis @ np.linalg.qr(np.column_stack([form, np.eye(len(form))]))[0]
-            basis = basis * np.where(basis[-1] < 0, -1.0, 1.0)
-        return cls(
-            inner @ basis / scale,
-            last.weight[0, alive],
-            values[0, alive],
-            scale * gradient[alive] @ basis,
-            basis,
-            scale,
-            anchored,
-            None if last.bias_gradient is None else float(last.bias_gradient[0]),
-            _trimmed(first.activation),
-        )
-
-    @property
-    def system(self) -> MomentSystem:
-        """The moments that are unknown."""
-        total = not self.anchored and (self.mass is not None or self.activation[0] != 0)
-        return MomentSystem(self.activation, self.inner.shape[1], self.anchored, total)
-
-    @property
-    def distinct(self) -> int:
-        """How many neurons differ, where w and -w are not told apart by even and odd activations."""
-        degrees = {int(degree) % 2 for degree in np.flatnonzero(self.activation)}
-        signs = (1.0,) if len(degrees) > 1 else (1.0, -1.0)
-        found: list[Float] = []
-        for vector in self.inner:
-            size = SAME * float(np.linalg.norm(vector))
-            if not any(np.linalg.norm(vector - sign * other) <= size for other in found for sign in signs):
-                found.append(vector)
-        return len(found)
-
-    @property
-    def freedoms(self) -> int:
-        """Unknowns of one sample: coordinates and coefficient, without the scale where it is open."""
-        return int(self.inner.shape[1]) + int(not self.anchored and np.count_nonzero(self.activation) > 1)
-
-    def moments(self) -> MomentSolution:
-        """Solve for the moments.
-
-        Returns
-        -------
-        MomentSolution
-            Moments of least norm, and how many are open.
-        """
-        system = self.system
-        values, gradients = system.rows(self.inner)
-        matrix = [values, (self.outer[:, None, None] * gradients).reshape(-1, system.unknowns)]
-        right = [self.values, self.gradients.reshape(-1)]
-        if self.mass is not None:
-            matrix.append(system.mass()[None])
-            right.append(np.array([self.mass]))
-        return solved(np.concatenate(matrix), np.concatenate(right))
-
-    def lifted(self, points: Float) -> Float:
-        """Give points in the coordinates of the input.
-
-        Parameters
-        ----------
-        points : array of shape (n, r)
-            In those of `inner`.
-
-        Returns
-        -------
-        array of shape (n, d)
-            x_i, without the entry of the bias.
-        """
-        inputs: Float = points @ self.basis.T / self.scale
-        return inputs[:, :-1] / inputs[:, -1:] if self.anchored else inputs
 
 
 def supports(observation: Observation) -> str | None:
@@ -227,7 +80,7 @@ def supports(observation: Observation) -> str | None:
         return "it needs exactly one layer of hidden units"
     if not isinstance(first.activation, Polynomial):
         return f"the activation of layer {first.index} is {first.activation.type}; polynomial is accepted"
-    activation = _trimmed(first.activation)
+    activation = trimmed(first.activation)
     if len(activation) < 4:
         return (
             f"the activation of layer {first.index} has degree {max(len(activation) - 1, 0)}; from 3 on the moments of that "
@@ -266,6 +119,14 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     """
     if (reason := supports(observation)) is not None:
         raise UnsupportedError(f"method {NAME}: {reason}")
+    with np.errstate(all="ignore"):  # an overflow shows as a number that is not finite, which no decomposition takes
+        try:
+            return _recovered(observation, rng)
+        except np.linalg.LinAlgError:
+            return nothing_found(observation, NAME, "powers of the parameters leave the range of float64")
+
+
+def _recovered(observation: Observation, rng: np.random.Generator) -> Recovery:
     neurons = Neurons.of(observation)
     if neurons is None:
         return nothing_found(observation, NAME, "no neuron with a bias that is not zero is left, so nothing is shown")
@@ -349,89 +210,6 @@ def _equations_of_a_neuron(neurons: Neurons) -> int:
     return neurons.system.dimension + int(np.count_nonzero(neurons.activation) > 1)
 
 
-def from_moments(neurons: Neurons, moments: MomentSolution, rng: np.random.Generator) -> tuple[Float, Float] | str:
-    """Decompose the moments.
-
-    Parameters
-    ----------
-    neurons : Neurons
-        Say how coordinates, degrees and bias belong together.
-    moments : MomentSolution
-        One with full rank.
-    rng : numpy.random.Generator
-        Draws pencils.
-
-    Returns
-    -------
-    (array of shape (n, r), array of shape (n,)), or str
-        Points in the coordinates of the neurons and their coefficients, of norm one over the scale where the scale is open;
-        or why there are none.
-    """
-    system = neurons.system
-    tensors = system.tensors(moments.unknowns)
-    highest = tensors[system.degree]
-    directions = symmetric_directions(highest, rng)
-    if isinstance(directions, str):
-        return directions
-    design = {order: _power_columns(directions, order) for order in tensors}
-    weights = {
-        order: np.linalg.lstsq(design[order], tensor.reshape(-1), rcond=None)[0] for order, tensor in tensors.items()
-    }
-    top: Float = np.asarray(weights[system.degree], dtype=np.float64)
-    if neurons.anchored:
-        along = directions[0] * neurons.anchored
-        if np.min(np.abs(along)) <= SPAN_LEVEL * neurons.anchored:
-            return "a term of the moments has no part along the bias"
-        return (directions / along).T, top * along**system.degree
-    lower = [order for order in system.orders if 0 < order < system.degree]
-    if not lower:
-        return neurons.scale * directions.T, top * neurons.scale**-system.degree
-    step = system.degree - lower[-1]
-    with np.errstate(all="ignore"):
-        ratios = top / weights[lower[-1]]
-        lengths = np.sign(ratios) ** step * np.abs(ratios) ** (1 / step)
-        points, coefficients = (directions * lengths).T, top / lengths**system.degree
-    if not (np.all(np.isfinite(points)) and np.all(np.isfinite(coefficients))):
-        return "a term is missing in the moments of the second highest degree"
-    return points, coefficients
-
-
-def symmetric_directions(tensor: Float, rng: np.random.Generator) -> Float | str:
-    """Find the directions u_i of T = Σ_i λ_i u_i^{⊗p}, p ≥ 3, by simultaneous diagonalisation.
-
-    Parameters
-    ----------
-    tensor : array of shape (r,) * p
-        A symmetric tensor.
-    rng : numpy.random.Generator
-        Draws pencils.
-
-    Returns
-    -------
-    array of shape (r, n) or str
-        Directions of norm one, or why there are none. From p = 5 on there may be more than r: it takes independent
-        u_i^{⊗k} with k = ⌊(p - 1)/2⌋.
-    """
-    from provable.tensors import jennrich, symmetric_jennrich
-
-    size, order = len(tensor), tensor.ndim
-    half = (order - 1) // 2
-    rows = tensor.reshape(size**half, -1)
-    singular = np.linalg.svd(rows, compute_uv=False)
-    if not singular[0] > 0:
-        return f"the moments of degree {order} vanish"
-    rank = int(np.count_nonzero(singular > TENSOR_LEVEL * singular[0]))
-    try:
-        if order <= 4:
-            return np.asarray(symmetric_jennrich(tensor, rank, rng=rng).factors[0])
-        third = order - 2 * half
-        found = jennrich(tensor.reshape(size**half, size**half, size**third), rank, rng=rng).factors[0]
-    except (UnsupportedError, np.linalg.LinAlgError) as error:
-        return str(error)
-    folded = np.moveaxis(np.asarray(found).reshape(size, -1, rank), 2, 0)
-    return np.linalg.svd(folded, full_matrices=False)[0][:, :, 0].T
-
-
 def from_starts(
     observation: Observation, neurons: Neurons, moments: MomentSolution, rng: np.random.Generator
 ) -> Recovery:
@@ -511,21 +289,6 @@ def _several(found: list[Recovery]) -> Recovery:
 
 def _is_open(recovery: Recovery) -> bool:
     return any(word.startswith("null-space:") for word in recovery.fibre)
-
-
-def _trimmed(activation: Activation) -> tuple[float, ...]:
-    """Coefficients without zeros behind the last one that is not; empty for another activation."""
-    numbers = activation.coefficients if isinstance(activation, Polynomial) else ()
-    degrees = np.flatnonzero(numbers)
-    return tuple(float(number) for number in numbers[: degrees[-1] + 1]) if len(degrees) else ()
-
-
-def _power_columns(directions: Float, order: int) -> Float:
-    """The vectorised u_i^{⊗k} as columns, of order 0 too."""
-    columns: Float = np.ones((1, directions.shape[1]))
-    for _ in range(order):
-        columns = (columns[:, None, :] * directions[None]).reshape(-1, directions.shape[1])
-    return columns
 
 
 METHOD = Method(NAME, supports, recover)
