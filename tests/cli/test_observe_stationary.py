@@ -93,7 +93,7 @@ WRONG = {
     "--reduction: found mean with --train stationary-point; sum": ["--reduction", "mean"],
     "momentum: found 1.0; a number from 0 to below 1": ["--momentum", "1"],
     "layer 1 (tanh): found an activation that is not homogeneous": ["--architecture", "smooth.json"],
-    "after 2 steps; without weight decay labels that the network comes to fit": ["--steps", "2"],
+    "after 1 steps; without weight decay labels that the network comes to fit": ["--steps", "1"],
     "with which training leaves the range of float64 at step": ["--learning-rate", "1e80", "--weight-decay", "1"],
 }
 
