@@ -19,7 +19,7 @@ from provable.recovery.method import Method
 from provable.recovery.parameter_matching import alternating_projections, loo2024
 from provable.recovery.parameter_matching import method as parameter_matching
 from provable.recovery.result import STATUSES, Recovery
-from provable.recovery.stationary_point import buzaglo2023, haim2022, polynomial_activation, univariate
+from provable.recovery.stationary_point import buzaglo2023, clarke_matching, haim2022, polynomial_activation, univariate
 from provable.recovery.training_labels import with_norms
 
 METHODS: tuple[Method, ...] = (
@@ -32,6 +32,7 @@ METHODS: tuple[Method, ...] = (
     alternating_projections.METHOD,
     spear.METHOD,
     output_gradient.METHOD,
+    clarke_matching.METHOD,
     hybrid.METHOD,
     wang2023.METHOD,
     parameter_matching.METHOD,

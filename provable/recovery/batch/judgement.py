@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from provable.recovery.batch.jacobian import atom_sizes, embedding_jacobian, siz
 from provable.recovery.batch.precision import UNITS, number_format
 from provable.recovery.batch.refinement import fitted_coefficients, refined
 from provable.recovery.result import Recovery
+from provable.recovery.stationary_point.equation_count import count_equations
+from provable.recovery.stationary_point.sample_labels import sample_labels
 from provable.recovery.training_labels import trained_labels
 from provable.symmetries import scaling_degree
 
@@ -84,7 +87,12 @@ def judge(
         Atoms whose own part in the gradient is below that level are not shown by it, and are dropped.
     """
     with np.errstate(all="ignore"):
-        return _judged(observation, points, coefficients, method, rng, symmetries, reason, incomplete)
+        found = _judged(observation, points, coefficients, method, rng, symmetries, reason, incomplete)
+    if observation.kind == "stationary-point":
+        found = dataclasses.replace(
+            found, reason=re.sub(r"\bthe gradient\b(?! of)", "the stationary point", found.reason)
+        )
+    return found
 
 
 def _judged(
@@ -167,9 +175,25 @@ def _judged(
     if observation.kind == "parameter-change":
         open_norms = "positive-scaling" in fibre  # they and the labels are known together, see `training_labels`
         labels, remark = (None, "") if open_norms else trained_labels(observation, points, coefficients)
+    elif observation.kind == "stationary-point":
+        shown = sample_labels(observation, points, coefficients, scales_open=any(map(scaling_degree, fibre)))
+        labels, remark = shown.labels, shown.remark
+        if not _labels_agree(observation, labels, fibre):
+            remark = _OTHER_LABELS
+        elif not shown.possible and network.is_piecewise_affine:
+            # Atoms with the same active neurons stand for others, so that what contradicts training is no training set.
+            return Recovery(
+                points, coefficients, None, residual, method, fibre, "failed", reason=_joined(reason, remark)
+            )
+        counted = count_equations(observation, samples=len(points))
+        if counted.largest <= len(points) and not counted.largest == len(points) == stated_size(observation):
+            most = f"{counted.largest} sample{'' if counted.largest == 1 else 's'}"
+            remark = _joined(
+                f"undetermined: by its equations the point shows at most {most}, and may have others", remark
+            )
     else:
         labels, remark = _labels(observation, points, coefficients, fibre)
-    status = "failed" if remark == _OTHER_LABELS else "consistent"
+    status = "failed" if _OTHER_LABELS in remark else "consistent"
     stated = stated_size(observation)
     if stated is not None and stated != len(points):
         reason = _joined(reason, _count_remark(stated, len(points), fibre))
@@ -280,16 +304,22 @@ def _labels(
             f"no labels explain the coefficients as those of single samples under the loss {loss}: an atom stands for "
             "several, the gradient was rescaled, or something that the observation states is wrong"
         )
-    if observation.labels is not None and count == len(observation.labels):
-        known = np.asarray(observation.labels, dtype=np.float64).reshape(count, -1)
-        found = labels.astype(np.float64).reshape(count, -1)
-        costs = np.max(np.abs(found[:, None] - known[None]), axis=2)
-        if "joint-sign" in fibre:
-            costs = np.minimum(costs, np.max(np.abs(found[:, None] + known[None]), axis=2))
-        matched = costs[scipy.optimize.linear_sum_assignment(costs)]
-        if np.max(matched) > LABEL_ERROR * max(1.0, float(np.max(np.abs(known)))):
-            return labels, _OTHER_LABELS
+    if not _labels_agree(observation, labels, fibre):
+        return labels, _OTHER_LABELS
     return labels, ""
+
+
+def _labels_agree(observation: Observation, labels: NDArray[Any] | None, fibre: tuple[str, ...]) -> bool:
+    """Whether labels found are those stated, in some order; where joint signs are open, up to signs."""
+    if labels is None or observation.labels is None or len(labels) != len(observation.labels):
+        return True
+    known = np.asarray(observation.labels, dtype=np.float64).reshape(len(labels), -1)
+    found = labels.astype(np.float64).reshape(len(labels), -1)
+    costs = np.max(np.abs(found[:, None] - known[None]), axis=2)
+    if "joint-sign" in fibre:
+        costs = np.minimum(costs, np.max(np.abs(found[:, None] + known[None]), axis=2))
+    matched = costs[scipy.optimize.linear_sum_assignment(costs)]
+    return bool(np.max(matched) <= LABEL_ERROR * max(1.0, float(np.max(np.abs(known)))))
 
 
 def _joined(*parts: str) -> str:

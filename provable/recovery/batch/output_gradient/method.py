@@ -152,7 +152,9 @@ class _Solution:
 def _recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     power = power_of_two(*observation.vector.values())
     scaled = {name: np.ldexp(piece, -power) for name, piece in observation.vector.items()}
-    whole = FullyConnected.of(dataclasses.replace(observation, vector=scaled))
+    # a gradient like any other: no stationary point is its own multiple
+    multiple = dataclasses.replace(observation, kind="gradient", initial_parameters=None, vector=scaled)
+    whole = FullyConnected.of(multiple)
     network, basis = _reduced(observation, whole)
     equations = Equations.of(network, bool(observation.unit_norm))
     goal = _goal(equations)
