@@ -31,8 +31,8 @@ LEAST_SHARE = 0.125
 TRIALS = 8
 """So many random objectives are tried."""
 
-LARGEST_SYSTEM = 2**25
-"""Entries that the linear equations may have."""
+MOST_UNKNOWNS = 1500
+"""Multipliers and entries of samples together, of which a null space is still found in seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,16 +119,16 @@ def pattern_polyhedron(
     Raises
     ------
     UnsupportedError
-        If the equations have more than `LARGEST_SYSTEM` entries.
+        If there are more than `MOST_UNKNOWNS` unknowns.
     """
     members = np.flatnonzero(np.asarray(coefficients[:, 0] != 0, dtype=np.bool_))
     dimension, like = cells.points.shape[1], cells.points
     size = 1 + dimension
     total = len(members) * size
-    if total * cells.architecture.parameter_count > LARGEST_SYSTEM:
+    if total > MOST_UNKNOWNS:
         raise UnsupportedError(
-            f"points: {len(members)} of {dimension} entries and {cells.architecture.parameter_count} parameters make more "
-            f"than {LARGEST_SYSTEM} entries of linear equations"
+            f"points: {len(members)} of {dimension} entries with multipliers are {total} unknowns; at most {MOST_UNKNOWNS} "
+            "are accepted"
         )
     one, zero = arithmetic.constant(1, like), arithmetic.constant(0, like)
     labels = np.array([one if coefficients[i, 0] > 0 else -one for i in members], dtype=like.dtype)

@@ -139,11 +139,11 @@ def test_distance_is_met_where_the_polyhedron_is_unbounded():
 
 
 def test_nothing_is_formed_beyond_the_limit(monkeypatch):
-    monkeypatch.setattr(subject, "LARGEST_SYSTEM", 10)
+    monkeypatch.setattr(subject, "MOST_UNKNOWNS", 5)
     layers = (Linear(2), ReLU(), Linear(1, bias=False))
     architecture = Architecture("line", (1,), layers, "logistic")
     cells = activation_cells(architecture, Parameters.random(architecture, rng=0), np.ones((3, 1)))
-    with pytest.raises(UnsupportedError, match="3 of 1 entries"):
+    with pytest.raises(UnsupportedError, match="3 of 1 entries with multipliers are 6 unknowns"):
         pattern_polyhedron(cells, np.ones((3, 1)))
 
 

@@ -22,6 +22,7 @@ from provable.errors import UnsupportedError
 from provable.measures import Measure
 from provable.networks import backpropagate, trace
 from provable.observations import Observation
+from provable.recovery.result import Recovery
 
 ROUNDING = 1e-10
 """Singular values up to this multiple of the largest count as zero: θ is stationary up to more than that."""
@@ -107,6 +108,35 @@ def invisible_directions(
     if piecewise and not dimension:
         parts.append("within an activation cell samples can be split and merged with the same parameters")
     return InvisibleDirections(dimension, rank, exchanges, piecewise, tuple(fibre), "; ".join(parts))
+
+
+def with_invisible_directions(observation: Observation, recovery: Recovery) -> Recovery:
+    """Add to a recovery from a stationary point what no recovery can determine.
+
+    Parameters
+    ----------
+    observation : Observation
+        A stationary point.
+    recovery : Recovery
+        What a method found.
+
+    Returns
+    -------
+    Recovery
+        The same with the names of `invisible_directions` in its fibre (no second ``null-space``) and its sentence behind the
+        reason; unchanged if nothing was found, for other observations, and if the first layer is not linear.
+    """
+    if observation.kind != "stationary-point" or not len(recovery.points):
+        return recovery
+    try:
+        found = invisible_directions(observation, recovery.measure)
+    except UnsupportedError:
+        return recovery
+    counted = any(name.startswith("null-space") for name in recovery.fibre)
+    names = [name for name in found.fibre if not (counted and name.startswith("null-space"))]
+    fibre = (*recovery.fibre, *(name for name in names if name not in recovery.fibre))
+    reason = "; ".join(part for part in (recovery.reason, found.sentence) if part)
+    return dataclasses.replace(recovery, fibre=fibre, reason=reason)
 
 
 def _first_layer(observation: Observation) -> tuple[str, Float]:

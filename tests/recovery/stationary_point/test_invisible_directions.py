@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,8 @@ from provable.errors import UnsupportedError
 from provable.measures import Measure
 from provable.networks import Parameters, backpropagate, embed, forward, trace
 from provable.observations import Observation
-from provable.recovery.stationary_point.invisible_directions import invisible_directions
+from provable.recovery import Recovery
+from provable.recovery.stationary_point.invisible_directions import invisible_directions, with_invisible_directions
 
 
 def observed(rng, dimension, widths, activation, outputs=1, rank=None):
@@ -89,6 +92,22 @@ def test_a_first_layer_of_low_rank_is_counted():
     assert found.exchanges >= 5 and f"in {18 * found.exchanges} dimensions" in found.sentence
     coarse = invisible_directions(observation, relative_tolerance=0.9)
     assert coarse.rank == 1
+
+
+def test_a_recovery_names_what_is_open():
+    rng = np.random.default_rng(2)
+    observation = observed(rng, 9, (4,), ReLU(), rank=2)
+    found = Recovery(rng.standard_normal((6, 9)), np.ones(6), None, 1e-16, "some", ("permutation",), "consistent")
+    named = with_invisible_directions(observation, found)
+    assert named.fibre[0] == "permutation" and named.fibre[-1] == "splitting"
+    assert named.fibre[1].startswith("null-space:") and "sees 2 of 9" in named.reason
+    assert np.array_equal(named.points, found.points) and named.status == found.status
+    assert with_invisible_directions(observation, named).fibre == named.fibre
+    counted = dataclasses.replace(found, fibre=("null-space:3",), reason="a reason")
+    named = with_invisible_directions(observation, counted)
+    assert named.fibre == ("null-space:3", "splitting") and named.reason.startswith("a reason; the first layer")
+    nothing = Recovery(np.zeros((0, 9)), np.zeros(0), None, 1.0, "some", (), "failed", reason="nothing")
+    assert with_invisible_directions(observation, nothing) is nothing
 
 
 def test_other_first_layers_are_refused_by_name():
