@@ -1,5 +1,4 @@
-r"""Without a bias, opposite samples with opposite labels can be inseparable for every width, though each pair alone is
-separable.
+r"""Without a bias, opposite samples with opposite labels can be inseparable for every width, though each pair is not.
 
 For f(x) = Σ_k v_k relu(w_k·x) the odd part is linear, f(x) - f(-x) = (Σ_k v_k w_k)·x, since relu(z) - relu(-z) = z. So if
 samples x_j and -r_j x_j (r_j > 0) have the labels y_j and -y_j, and Σ_j a_j y_j x_j = 0 with a_j > 0, no two-layer ReLU

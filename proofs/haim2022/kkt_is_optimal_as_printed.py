@@ -1,5 +1,4 @@
-r"""Refuted: a KKT point of the max-margin problem need not be its optimum, though training is often said to maximise the
-margin.
+r"""Refuted: a KKT point of the max-margin problem need not be its optimum, though training is said to maximise the margin.
 
 What is proved of gradient descent on homogeneous networks (Lyu and Li 2020; Ji and Telgarsky 2020) is convergence to the
 direction of a KKT point, and KKT points can be worse than the optimum. Two samples of one label, norm n and an obtuse
