@@ -8,9 +8,9 @@ from provable.arithmetic import Float
 
 
 def joined_neurons(
-    neurons: Float, signs: Float, *, same: float = 1e-6, negligible: float = 1e-6
+    neurons: Float, signs: Float, heights: Float, *, same: float = 1e-6, negligible: float = 1e-5
 ) -> tuple[Float, Float]:
-    """Join neurons that are nearly parallel, and leave out short ones.
+    """Join neurons that are nearly parallel, and leave out those that an interior-point method has not made zero yet.
 
     Parameters
     ----------
@@ -18,10 +18,13 @@ def joined_neurons(
         The u.
     signs : ndarray of shape (K,)
         Signs of the output weights.
+    heights : ndarray of shape (K,)
+        σ h(u)/‖u‖: 1 where the dual constraint is tight.
     same : float, optional
         Distance below which two unit vectors count as one, for neurons of one sign.
     negligible : float, optional
-        Share of the longest neuron up to which others are left out.
+        Neurons are left out whose ratio of length to dual slack is at most this share of the largest ratio. Complementary
+        slackness makes either of the two zero, and an interior-point method their product small.
 
     Returns
     -------
@@ -34,9 +37,11 @@ def joined_neurons(
     directions: list[Float] = []
     sums: list[Float] = []
     kept: list[float] = []
+    # 1e-9: a slack below the solver's accuracy says nothing
+    ratios = lengths / (np.abs(1.0 - heights) + 1e-9)
     for k in np.argsort(-lengths, kind="stable"):
-        if lengths[k] <= negligible * lengths.max():
-            break
+        if ratios[k] <= negligible * ratios.max():
+            continue
         unit = neurons[k] / lengths[k]
         for place, (other, sign) in enumerate(zip(directions, kept, strict=True)):
             if sign == signs[k] and np.linalg.norm(unit - other) <= same:

@@ -31,6 +31,10 @@ from provable.max_margin.result import MaxMarginNetwork
 from provable.networks import Parameters
 
 _ROUNDS = 40
+
+_RETRIES = 3
+"""Solutions by other patterns where Newton's method finds none that is good."""
+
 _NEW_PATTERNS = 40
 """Violated patterns that are added at most in one round."""
 
@@ -40,8 +44,8 @@ _TOLERANCES = (1e-5, 1e-6, 1e-4, 1e-7, 1e-3)
 _SAME = (1e-6, 1e-4, 1e-2)
 """Distances up to which neurons are joined, tried in this order."""
 
-_NEGLIGIBLE = (1e-6, 1e-9, 1e-4, 1e-2)
-"""Shares of the largest neuron up to which others are dropped, tried in this order."""
+_NEGLIGIBLE = (1e-5, 1e-7, 1e-3, 1e-9)
+"""Shares of the largest ratio of length to dual slack up to which neurons are left out, tried in this order."""
 
 _VIOLATED = 1e-7
 """Excess of a dual constraint at which its pattern is added, above the accuracy of the interior-point solver."""
@@ -186,25 +190,27 @@ class _Search:
     def run(self, patterns: Patterns, rng: np.random.Generator) -> _Candidate:
         """Solve, check and add until nothing is violated."""
         best: _Candidate | None = None
-        lowest = np.inf
+        lowest, retries = np.inf, 0
         for _ in range(_ROUNDS):
             optimum = solve_restricted(self.inputs, self.labels, patterns)
             if optimum is None:
                 patterns = without_repetitions(patterns, sampled_patterns(self.inputs, 2 * len(patterns) + 64, rng))
                 continue
             violated, _ = self._violated(optimum.multipliers, _VIOLATED)
-            candidate, excess = None, np.inf
-            if not len(violated):
+            more = without_repetitions(patterns, violated)
+            if len(more) == len(patterns):  # nothing is missing, or the solver is not good enough to tell
                 candidate = self._finished(optimum)
                 violated, excess = self._violated(candidate.multipliers, _GOOD)
                 score = max(candidate.residual.largest, excess)
                 if score < lowest:
                     best, lowest = candidate, score
-                if score <= _GOOD:
-                    return candidate
-            more = without_repetitions(patterns, violated) if len(violated) else patterns
-            if len(more) == len(patterns):
-                break
+                if score <= _GOOD or retries == _RETRIES:
+                    break
+                more = without_repetitions(patterns, violated)
+                if len(more) == len(patterns):
+                    # other patterns lead the interior-point method along another path to the optimum
+                    more = without_repetitions(patterns, sampled_patterns(self.inputs, 64, rng))
+                    retries += 1
             patterns = more
         if best is None:
             raise UnsupportedError(
@@ -224,12 +230,16 @@ class _Search:
 
     def _finished(self, optimum: RestrictedOptimum) -> _Candidate:
         """The best of Newton's solutions for several readings of the active set."""
-        best: _Candidate | None = None
+        # the solver's own solution, whose margins are good to many digits: nothing worse is accepted
+        every = np.linalg.norm(optimum.neurons, axis=1) > 0
+        best = self._candidate(optimum.neurons[every], optimum.signs[every], optimum.multipliers)
         tried = set()
+        # complementary slackness: of a multiplier and the margin's excess the larger one is not zero
+        values = np.maximum(self.inputs @ optimum.neurons.T, 0.0)
+        excess = np.abs(self.labels * (values @ optimum.signs) - 1.0)
+        support = optimum.multipliers > excess * optimum.multipliers.max()
         for neurons, signs, tolerance in self._starts(optimum):
-            if best is None:
-                best = self._candidate(neurons, signs, optimum.multipliers)
-            constraints = ActiveSet.near(self.inputs, self.labels, neurons, signs, tolerance)
+            constraints = ActiveSet.near(self.inputs, neurons, support, tolerance)
             key = (neurons.tobytes(), constraints.kinks.tobytes(), constraints.support.tobytes())
             if key in tried:
                 continue
@@ -237,16 +247,20 @@ class _Search:
             candidate = self._candidate(
                 *finish(self.inputs, self.labels, neurons, signs, optimum.multipliers, constraints)
             )
-            if candidate.residual.largest < best.residual.largest:
+            if candidate.residual.largest < best.residual.largest and candidate.residual.margin < 0.5:
                 best = candidate
             if best.residual.largest <= _GOOD / 100:
                 break
-        assert best is not None
         return best
 
     def _starts(self, optimum: RestrictedOptimum) -> Iterator[tuple[Float, Float, float]]:
+        lengths = np.maximum(np.linalg.norm(optimum.neurons, axis=1), np.finfo(np.float64).tiny)
+        values = np.maximum(optimum.neurons @ self.inputs.T, 0.0) @ (optimum.multipliers * self.labels)
+        heights = optimum.signs * values / lengths
         for same, negligible in itertools.product(_SAME, _NEGLIGIBLE):
-            neurons, signs = joined_neurons(optimum.neurons, optimum.signs, same=same, negligible=negligible)
+            neurons, signs = joined_neurons(
+                optimum.neurons, optimum.signs, heights, same=same, negligible=negligible
+            )
             extreme = extreme_neurons(self.inputs, self.labels, neurons, signs)
             for tolerance in _TOLERANCES:
                 yield *extreme, tolerance

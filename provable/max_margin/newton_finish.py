@@ -52,21 +52,19 @@ class ActiveSet:
     support: NDArray[np.bool_]
 
     @classmethod
-    def near(cls, inputs: Float, labels: Float, neurons: Float, signs: Float, tolerance: float) -> ActiveSet:
+    def near(cls, inputs: Float, neurons: Float, support: NDArray[np.bool_], tolerance: float) -> ActiveSet:
         """Read the active set off an approximate solution.
 
         Parameters
         ----------
         inputs : ndarray of shape (n, D)
             The x̃_i.
-        labels : ndarray of shape (n,)
-            ±1.
         neurons : ndarray of shape (K, D)
             The u_k.
-        signs : ndarray of shape (K,)
-            σ_k.
+        support : ndarray of bool (n,)
+            Samples with margin 1.
         tolerance : float
-            Angles to a kink, and margins in excess of 1, count as zero up to this.
+            Angles to a kink count as zero up to this.
 
         Returns
         -------
@@ -76,8 +74,7 @@ class ActiveSet:
         values = inputs @ neurons.T
         sizes = np.linalg.norm(inputs, axis=1)[:, None] * np.linalg.norm(neurons, axis=1)
         kinks = np.abs(values) <= tolerance * sizes
-        margins = labels * (np.maximum(values, 0.0) @ signs)
-        return cls((values > 0) & ~kinks, kinks, margins <= 1.0 + tolerance)
+        return cls((values > 0) & ~kinks, kinks, support)
 
 
 def finish(
