@@ -88,7 +88,7 @@ def maximise_margin(
         How many random neurons give the first activation patterns, or the patterns of all cells (for small n and d). Patterns
         that are missing are found and added in both cases.
     rng : int or Generator, optional
-        Seed or generator of the random patterns.
+        Seed or generator of the random patterns; default 0, since the optimum does not depend on it.
     largest_tree : int, optional
         Cones that the dual check may bound at most, for one sign.
 
@@ -96,7 +96,8 @@ def maximise_margin(
     -------
     MaxMarginNetwork
         The width is what the optimum needs, at most n. `is_proved` says whether exact bounds enclose the optimum to a
-        relative 1e-9.
+        relative 1e-9. Samples of different labels that are closer than about 1e-5 of their size may be too much for float64:
+        then the residual and the gap say so, and the network is the interior-point method's, with more neurons.
 
     Raises
     ------
@@ -116,7 +117,7 @@ def maximise_margin(
     samples, signs = _checked(points, labels)
     require_feasible(samples, signs, bias=bias)
     inputs = np.hstack([samples, np.ones((len(samples), 1))]) if bias else samples
-    generator = np.random.default_rng(rng)
+    generator = np.random.default_rng(0 if rng is None else rng)
     search = _Search(inputs, signs, integer_rows(inputs), largest_tree)
     found = search.run(_first_patterns(inputs, patterns, generator), generator)
     trees = search.trees(found.multipliers, target=1.0 + 1e-12)
@@ -258,9 +259,7 @@ class _Search:
         values = np.maximum(optimum.neurons @ self.inputs.T, 0.0) @ (optimum.multipliers * self.labels)
         heights = optimum.signs * values / lengths
         for same, negligible in itertools.product(_SAME, _NEGLIGIBLE):
-            neurons, signs = joined_neurons(
-                optimum.neurons, optimum.signs, heights, same=same, negligible=negligible
-            )
+            neurons, signs = joined_neurons(optimum.neurons, optimum.signs, heights, same=same, negligible=negligible)
             extreme = extreme_neurons(self.inputs, self.labels, neurons, signs)
             for tolerance in _TOLERANCES:
                 yield *extreme, tolerance

@@ -214,7 +214,7 @@ class _System:
         active = self.constraints.active
         for k, neuron in enumerate(neurons):
             block = slice(k * dimension, (k + 1) * dimension)
-            length = np.linalg.norm(neuron)
+            length = float(np.linalg.norm(neuron)) or 1.0  # a neuron that vanished has no direction
             unit = neuron / length
             residual[block] = unit - self._gradient(k, multipliers)
             jacobian[block, block] = (np.eye(dimension) - np.outer(unit, unit)) / length
