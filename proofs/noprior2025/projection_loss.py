@@ -7,8 +7,9 @@ and the loss that is left is ‖θ‖² − L² f̂ᵀK⁻¹f̂ where K is inver
 
 Notes
 -----
-Proof. ⟨θ, ∇_θ f(x)⟩ = L f(x) by Euler's identity (`foundations.euler_identity`). It is the counterpart, at stationary points, of the identity
-‖h_T‖² − h_T(X)ᵀK⁻¹h_T(X) for kernel interpolation: θ takes the place of the function h_T, and L f that of its values.
+Proof. ⟨θ, ∇_θ f(x)⟩ = L f(x) by Euler's identity (`foundations.euler_identity`). It is the counterpart, at stationary
+points, of the identity ‖h_T‖² − h_T(X)ᵀK⁻¹h_T(X) for kernel interpolation: θ takes the place of the function h_T, and L f
+that of its values.
 
 Two consequences. Coefficients need not be searched: eliminated, they leave a loss of the positions alone (without the
 sign conditions λ_i ≥ 0, which only raise it). And two sets of candidates with the same outputs and tangent kernel have
