@@ -36,6 +36,12 @@ from provable.training.stationary_equations import (
 MOST_ROUNDS = 12
 """Choices of kinks and support vectors that are tried."""
 
+MOST_STALLS = 2
+"""How many of them may leave Newton's method stuck at a residual above `STALLED`."""
+
+STALLED = 1e-6
+"""Relative residual above which Newton's method counts as stuck."""
+
 SHARES = (0.02, 0.1, 0.25)
 """A unit that spends at least this share of the time on either side of zero is on a kink; if one fails the next is tried."""
 
@@ -107,7 +113,7 @@ def _residual(result: Finish) -> float:
 
 def _finish(problem: Problem, theta: Float, slopes: Pattern, multipliers: Float, share: float) -> Finish:
     candidate = _first(problem, theta, slopes, multipliers, share)
-    estimate, result = slopes, None
+    estimate, result, stalls = slopes, None, 0
     for _ in range(MOST_ROUNDS):
         candidate = _without_dead_units(problem.chain, newton(problem, candidate))
         candidate = newton(problem, candidate)  # for what the dead ones have left
@@ -116,8 +122,9 @@ def _finish(problem: Problem, theta: Float, slopes: Pattern, multipliers: Float,
         result = _judge(problem, candidate, estimate)
         if not result.reason:
             return result
+        stalls += bool(np.linalg.norm(there.equations) > STALLED * np.linalg.norm(candidate.theta))
         changed = _corrected(problem, candidate, estimate, there)
-        if changed is None:
+        if changed is None or stalls > MOST_STALLS:
             return result
         candidate = changed
     assert result is not None
