@@ -91,7 +91,7 @@ class Moment:
 
 
 @st.composite
-def moments(draw, samples=(1, 4), depths=(2, 1, 3)):
+def moments(draw, samples=(2, 6), depths=(2, 1, 3)):
     """Weights and inputs are small whole numbers, labels the signs of the outputs, and no unit is on a kink."""
     depth, dimension = draw(st.sampled_from(depths)), draw(st.integers(1, 2))
     layers = []
@@ -115,7 +115,7 @@ def moments(draw, samples=(1, 4), depths=(2, 1, 3)):
             kept &= (traced.inputs[str(index)] != 0).all(axis=1)
     loss = draw(st.sampled_from(("exponential", "logistic")))
     if not kept.any():
-        return one_unit(1.0, [1.0], [1.0], loss)
+        return one_unit(1.0, [1.0, 3.0], [1.0, 1.0], loss)
     return Moment(architecture, parameters, points[kept], np.sign(traced.output[kept, 0]), loss)
 
 
@@ -218,7 +218,9 @@ def bound(point, factor, count):
 def approximate_kkt(moment):
     point, count = scaled(moment), len(moment.labels) - 1
     one = 1 + 0 * point.margins
-    yield at_most(one, point.margins, operations=point.operations, name="feasible: y_i Φ(θ̃; x_i) ≥ 1")
+    others = np.arange(count + 1) != point.smallest
+    yield equal(point.margins[~others], one[~others], operations=point.operations, name="the smallest margin is one")
+    yield at_most(one[others], point.margins[others], operations=point.operations, name="feasible: y_i Φ(θ̃; x_i) ≥ 1")
     yield at_most(0 * point.multipliers, point.multipliers, operations=1, name="λ ≥ 0")
     yield stationarity(point)
     yield bound(point, point.factor, count)
