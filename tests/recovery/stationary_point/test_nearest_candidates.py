@@ -119,6 +119,16 @@ def test_chance_has_as_many_candidates_as_the_attack_and_control_as_many_samples
     assert result.other_images.recovered <= 2 and result.noise.recovered <= 2
 
 
+def test_advantage_is_a_half_for_ignorance_and_one_for_the_training_set():
+    rng = np.random.default_rng(4)
+    truth, held = rng.standard_normal((8, 4, 4)), rng.standard_normal((40, 4, 4))
+    assert compare(truth, truth, held, rng=0).advantage == 1.0
+    assert compare(held[:8], truth, held, rng=0).advantage == 0.0
+    assert compare(np.ones((8, 4, 4)), truth, held, rng=0).advantage == 0.5
+    # 8 against 8: a standard deviation of about 0.15 under ignorance
+    assert abs(compare(rng.standard_normal((8, 4, 4)), truth, held, rng=0).advantage - 0.5) < 0.45
+
+
 def test_the_mean_is_added_before_images_are_rescaled():
     rng = np.random.default_rng(3)
     images, mean = rng.random((4, 5, 5)), 3 * rng.random((5, 5))
