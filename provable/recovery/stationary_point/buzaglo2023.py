@@ -34,7 +34,7 @@ from provable.recovery.stationary_point.haim2022 import (
     recovery_of,
 )
 from provable.recovery.stationary_point.modified_relu import ModifiedReLU
-from provable.recovery.stationary_point.momentum_sweep import Run, Settings, stationarity_loss, swept
+from provable.recovery.stationary_point.momentum_sweep import Run, Settings, affordable, stationarity_loss, swept
 
 Float = NDArray[np.float64]
 
@@ -141,7 +141,7 @@ def attack(observation: Observation, rng: np.random.Generator, settings: Setting
     rng : numpy.random.Generator
         Draws hyper-parameters, candidates and multipliers.
     settings : Settings, optional
-        What to do.
+        What to do; by default fewer steps for large networks.
 
     Returns
     -------
@@ -156,7 +156,8 @@ def attack(observation: Observation, rng: np.random.Generator, settings: Setting
     """
     if (reason := supports(observation)) is not None:
         raise UnsupportedError(f"method {NAME}: {reason}")
-    runs = sweep(observation, rng, settings) if np.any(observation.parameters.vector()) else ()
+    options = settings or affordable(stationarity_loss(observation), number_of_candidates(observation, Settings()))
+    runs = sweep(observation, rng, options) if np.any(observation.parameters.vector()) else ()
     return recovery_of(observation, NAME, runs)
 
 

@@ -31,7 +31,7 @@ from provable.recovery.parameter_matching.dense_relu import DenseReLU, reason_ag
 from provable.recovery.parameter_matching.loo2024 import number_of_samples
 from provable.recovery.result import Recovery
 from provable.recovery.stationary_point.modified_relu import ModifiedReLU, has_late_biases
-from provable.recovery.stationary_point.momentum_sweep import Run, Settings, stationarity_loss, swept
+from provable.recovery.stationary_point.momentum_sweep import Run, Settings, affordable, stationarity_loss, swept
 
 Float = NDArray[np.float64]
 
@@ -185,7 +185,7 @@ def attack(observation: Observation, rng: np.random.Generator, settings: Setting
     rng : numpy.random.Generator
         Draws hyper-parameters, candidates and multipliers.
     settings : Settings, optional
-        What to do.
+        What to do; by default fewer steps for large networks.
 
     Returns
     -------
@@ -200,7 +200,9 @@ def attack(observation: Observation, rng: np.random.Generator, settings: Setting
     """
     if (reason := supports(observation)) is not None:
         raise UnsupportedError(f"method {NAME}: {reason}")
-    return recovery_of(observation, NAME, _runs(observation, rng, settings))
+    options = settings or affordable(stationarity_loss(observation), number_of_candidates(observation, Settings()))
+    runs = sweep(observation, rng, options) if np.any(observation.parameters.vector()) else ()
+    return recovery_of(observation, NAME, runs)
 
 
 def recovery_of(observation: Observation, name: str, runs: tuple[Run, ...]) -> Recovery:
@@ -241,10 +243,6 @@ def recovery_of(observation: Observation, name: str, runs: tuple[Run, ...]) -> R
             f"the least of {len(runs)} runs; the attack has no test for which of them are samples"
         ),
     )
-
-
-def _runs(observation: Observation, rng: np.random.Generator, settings: Settings | None) -> tuple[Run, ...]:
-    return sweep(observation, rng, settings) if np.any(observation.parameters.vector()) else ()
 
 
 METHOD = Method(NAME, supports, attack, automatic=False)

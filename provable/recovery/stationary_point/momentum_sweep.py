@@ -254,6 +254,25 @@ def relative_loss(
     return loss.value(flat, weights, sharpness) / loss.scale
 
 
+def affordable(loss: ReconstructionLoss, count: int) -> Settings:
+    """Give default settings, with fewer steps for large networks.
+
+    Parameters
+    ----------
+    loss : ReconstructionLoss
+        The loss.
+    count : int
+        Number of candidates M.
+
+    Returns
+    -------
+    Settings
+        Settings of a sweep that takes some minutes at most, unless 200 steps of each run take longer.
+    """
+    default = Settings()
+    return dataclasses.replace(default, steps=affordable_steps(loss, default.runs * count, default.steps))
+
+
 def swept(
     loss: ReconstructionLoss,
     directions: Directions,
@@ -324,9 +343,8 @@ def descended(
     values = [points.copy(), multipliers.copy()]
     velocities = [np.zeros_like(points), np.zeros_like(multipliers)]
     rates = (choice.learning_rate, settings.multiplier_learning_rate)
-    steps = affordable_steps(loss, settings.runs * len(points), settings.steps)
     with np.errstate(over="ignore", invalid="ignore"):
-        for _ in range(steps):
+        for _ in range(settings.steps):
             gradients = _value_and_gradient(loss, network, directions, values, choice, settings)[1:]
             if not np.all(np.isfinite(gradients[0])):
                 break

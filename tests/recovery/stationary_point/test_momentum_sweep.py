@@ -19,6 +19,7 @@ from provable.recovery.stationary_point.momentum_sweep import (
     WINNERS,
     HyperParameters,
     Settings,
+    affordable,
     descended,
     relative_loss,
     stationarity_loss,
@@ -148,6 +149,14 @@ def test_a_run_that_leaves_the_numbers_is_the_worst(two_classes):
     settings_of_both = Settings(steps=50, runs=2, first_runs=(wild, tame))
     runs = swept(stationarity_loss(observation), ones, uniform, settings_of_both, np.random.default_rng(0))
     assert runs[0].choice == tame and runs[1].loss == math.inf
+
+
+def test_large_networks_get_fewer_steps_by_default(two_classes):
+    observation, _, _ = two_classes()
+    assert affordable(stationarity_loss(observation), 4) == Settings()
+    # 12 operations per weight and candidate in each of 8 runs: 10^13 of them are 10^13 / (96 · 10^6 · 6) steps
+    assert affordable(stationarity_loss(observation), 10**7).steps == 10**13 // (96 * 10**7 * 6)
+    assert affordable(stationarity_loss(observation), 10**12).steps == 200
 
 
 @pytest.mark.parametrize(
