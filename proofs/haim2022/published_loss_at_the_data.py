@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 
 from provable.arithmetic import RATIONAL, constant, full
 from provable.networks import tangents
-from provable.stationarity.clarke import clarke_cells, one_sided_slopes
+from provable.stationarity.clarke import ClarkeTangents
+from provable.stationarity.kinks import one_sided_slopes
 from provable.stationarity.multipliers import nearest_in_cone
 from provable.stationarity.verification import verify_stationarity
 from provable.theorems import Source, Theorem, at_most, holds
@@ -78,7 +79,8 @@ def tangents_with_slope(trained, slope):
     """The tangents with one slope at all kinks."""
     point = trained.point
     samples = np.arange(len(point.labels))
-    cells = clarke_cells(point.architecture, point.parameters, point.points, samples, point.labels[:, None])
+    signs = point.labels[:, None]
+    cells = ClarkeTangents(point.architecture, point.parameters, point.points, samples, signs).first_cells()
     if cells.open_layer is None:
         return cells.base
     assert one_sided_slopes(point.architecture.layers[int(cells.open_layer)]) == (0.0, 1.0)

@@ -16,10 +16,12 @@ In the slopes of one layer the tangent is affine,
 with z_k the pre-activation and g_k the gradient of Φ at the unit's output; z_k depends on the layers up to this one only.
 With kinks in several layers it is affine in each and not in all. Here one layer keeps its slopes free (the *open* layer) and
 the others take all combinations of one-sided slopes: the convex hull of the resulting *cells* is the whole set.
+For a sample with too many combinations only the first ones are formed, and others on demand: those that a residual asks for.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -30,130 +32,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from provable import arithmetic
-from provable.architectures import (
-    ELU,
-    Activation,
-    Architecture,
-    Identity,
-    Layer,
-    LeakyReLU,
-    Linear,
-    MaxPool2d,
-    Polynomial,
-    ReLU,
-    Residual,
-)
-from provable.arithmetic import EPSILON, Array
+from provable.architectures import Activation, Architecture
+from provable.arithmetic import Array
 from provable.errors import UnsupportedError
-from provable.networks import Parameters, Trace, activations, layers, trace
-
-KINK_ROUNDINGS = 2**10
-"""Default size of a pre-activation that counts as zero, in roundings of |w||x|: long sums and what a solver leaves."""
+from provable.networks import Parameters, activations, layers, trace
+from provable.stationarity.kinks import kinks_of_trace, one_sided_slopes
 
 MOST_COMBINATIONS = 64
-"""Combinations of one-sided slopes in the layers that are not open, for one sample; beyond them only some are formed."""
+"""Combinations of one-sided slopes in the layers that are not open, for one sample; with more, only some are tried."""
 
 LARGEST_CELLS = 2**32
 """Bytes that the tangents of all cells may take."""
 
+STARTS = 32
+"""Starts of the search of slopes that a residual asks for."""
 
-def one_sided_slopes(layer: Layer) -> tuple[float, float] | None:
-    """The slopes of an activation left and right of its kink at zero.
-
-    Parameters
-    ----------
-    layer : Layer
-        Any layer.
-
-    Returns
-    -------
-    tuple of two float or None
-        None for activations without a kink and for other layers.
-    """
-    slopes = (1.0, 1.0)
-    if isinstance(layer, ReLU):
-        slopes = (0.0, 1.0)
-    elif isinstance(layer, LeakyReLU):
-        slopes = (layer.negative_slope, 1.0)
-    elif isinstance(layer, ELU):
-        slopes = (layer.alpha, 1.0)
-    return None if slopes[0] == slopes[1] else slopes
-
-
-def _bound(layer: Layer, path: str, absolute: Mapping[str, Array], bound: Array) -> Array:
-    """Entries of the size of |w||x|, from such entries of the layer's input."""
-    match layer:
-        case Linear():
-            weight = absolute[f"{path}/weight"]
-            squares = (weight * weight).sum(axis=1)
-            lengths = (bound * bound).sum(axis=1)
-            if layer.bias:
-                squares, lengths = squares + absolute[f"{path}/bias"] ** 2, lengths + 1.0
-            return np.asarray(np.sqrt(lengths)[:, None] * np.sqrt(squares))
-        case Identity() | ReLU():
-            return bound
-        case LeakyReLU():
-            return np.asarray(bound * max(1.0, abs(layer.negative_slope)))
-        case Polynomial():
-            return activations.value(Polynomial(tuple(map(abs, layer.coefficients))), bound)
-        case Activation():
-            return np.asarray(np.maximum(abs(activations.value(layer, bound)), abs(activations.value(layer, -bound))))
-    return layers.apply(layer, path, absolute, bound)
-
-
-def find_kinks(
-    architecture: Architecture, parameters: Parameters, points: Any, *, tolerance: float | None = None
-) -> dict[str, NDArray[np.bool_]]:
-    """Find the pre-activations that are zero, up to rounding unless the numbers are exact.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        A chain of layers.
-    parameters : Parameters
-        θ, floats or rationals.
-    points : array_like of shape (n, *input_shape)
-        The samples x_i, in the arithmetic of the parameters.
-    tolerance : float, optional
-        What |z| may be relative to |w||x|, Euclidean norms that count the bias and its constant input (behind the first layer
-        the norm of a bound for the layer's input; sums of absolute values for convolutions). Default ``2**10 * 2**-52``, and
-        zero for exact numbers, for which nothing else is accepted.
-
-    Returns
-    -------
-    dict of str to ndarray of bool, shape (n, units)
-        By the path of the activation, for the activations that have a kink.
-
-    Raises
-    ------
-    UnsupportedError
-        For a residual block or max-pooling, which the message names.
-    """
-    return _kinks(architecture, parameters, trace(architecture, parameters, points), tolerance)
-
-
-def _kinks(
-    architecture: Architecture, parameters: Parameters, traced: Trace, tolerance: float | None
-) -> dict[str, NDArray[np.bool_]]:
-    for index, layer in enumerate(architecture.layers):
-        if isinstance(layer, Residual | MaxPool2d):
-            raise UnsupportedError(
-                f"layer {index} ({layer.type}): Clarke tangents need a chain of layers without pooling of maxima"
-            )
-    exact = arithmetic.kind(traced.output) != "float64"
-    relative = KINK_ROUNDINGS * EPSILON if tolerance is None else tolerance
-    absolute = {} if exact else {name: np.abs(array) for name, array in parameters.items()}
-    bound = np.zeros(0) if exact else np.abs(traced.inputs["0"])
-    found = {}
-    for index, layer in enumerate(architecture.layers):
-        path = str(index)
-        if one_sided_slopes(layer) is not None:
-            before = traced.inputs[path]
-            kinked = before == 0 if exact else np.abs(before) <= relative * bound
-            found[path] = np.asarray(kinked, dtype=np.bool_).reshape(len(before), -1)
-        if not exact:
-            bound = _bound(layer, path, absolute, bound)
-    return found
+SWEEPS = 20
+"""Sweeps over the layers in the search of slopes that a residual asks for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +71,6 @@ class ClarkeCells:
         The slopes of the kinked activations that the bases are formed with.
     kinks : mapping of str to ndarray of bool, shape (n, units)
         What `find_kinks` gives, by sample.
-    complete : bool
-        Whether all combinations of one-sided slopes were formed.
     """
 
     constraints: NDArray[np.intp]
@@ -188,66 +81,57 @@ class ClarkeCells:
     open_layer: str | None
     slopes: Mapping[str, Array]
     kinks: Mapping[str, NDArray[np.bool_]]
-    complete: bool
+
+    def joined(self, other: ClarkeCells) -> ClarkeCells:
+        """Put cells of the same functions together.
+
+        Parameters
+        ----------
+        other : ClarkeCells
+            More cells.
+
+        Returns
+        -------
+        ClarkeCells
+            These cells, then the others.
+        """
+        return dataclasses.replace(
+            self,
+            constraints=np.concatenate([self.constraints, other.constraints]),
+            base=np.concatenate([self.base, other.base]),
+            steps=np.concatenate([self.steps, other.steps]),
+            owners=np.concatenate([self.owners, other.owners + len(self.constraints)]),
+            units=np.concatenate([self.units, other.units]),
+            slopes={path: np.concatenate([slopes, other.slopes[path]]) for path, slopes in self.slopes.items()},
+        )
+
+    def selected(self, cells: NDArray[np.intp]) -> ClarkeCells:
+        """Take some cells.
+
+        Parameters
+        ----------
+        cells : ndarray of int
+            Their indices, increasing.
+
+        Returns
+        -------
+        ClarkeCells
+            These cells only.
+        """
+        steps = np.flatnonzero(np.isin(self.owners, cells))
+        return dataclasses.replace(
+            self,
+            constraints=self.constraints[cells],
+            base=self.base[cells],
+            steps=self.steps[steps],
+            owners=np.searchsorted(cells, self.owners[steps]),
+            units=self.units[steps],
+            slopes={path: slopes[cells] for path, slopes in self.slopes.items()},
+        )
 
 
-def _gradients(
-    architecture: Architecture,
-    parameters: Parameters,
-    inputs: Mapping[str, Array],
-    slopes: Mapping[str, Array],
-    cotangent: Array,
-    last: int,
-    watched: str | None = None,
-) -> tuple[Array, Array]:
-    """Backpropagate one row per entry of the batch from the output of layer `last`, with given slopes of activations.
-
-    Returns the gradients, (rows, P), and the cotangents at the output of the watched layer.
-    """
-    pieces: dict[str, Array] = {}
-    current, seen = cotangent, cotangent
-    for index in reversed(range(last + 1)):
-        layer, path = architecture.layers[index], str(index)
-        if path == watched:
-            seen = current
-        if path in slopes:
-            current = current * slopes[path].reshape(current.shape)
-            continue
-        for name, gradient in layers.sample_gradients(layer, inputs[path], current).items():
-            pieces[f"{path}/{name}"] = gradient
-        if index:
-            current = layers.pull_back(layer, path, parameters, inputs[path], current)
-    rows = len(cotangent)
-    result = arithmetic.full((rows, architecture.parameter_count), 0, cotangent)
-    start = 0
-    for name, shape in architecture.parameter_shapes.items():
-        stop = start + math.prod(shape)
-        if name in pieces:
-            result[:, start:stop] = pieces[name].reshape(rows, stop - start)
-        start = stop
-    return result, seen
-
-
-def _sides(kinks: Mapping[str, NDArray[np.bool_]], sample: int, open_layer: str | None) -> Iterator[dict[str, Array]]:
-    """Which kinks outside the open layer take their right slope, in all combinations."""
-    places = [(path, unit) for path in kinks if path != open_layer for unit in np.flatnonzero(kinks[path][sample])]
-    for sides in itertools.product((False, True), repeat=len(places)):
-        result = {path: np.zeros(where.shape[1], dtype=np.bool_) for path, where in kinks.items()}
-        for (path, unit), side in zip(places, sides, strict=True):
-            result[path][unit] = side
-        yield result
-
-
-def clarke_cells(
-    architecture: Architecture,
-    parameters: Parameters,
-    points: Any,
-    samples: NDArray[np.intp],
-    cotangents: Array,
-    *,
-    tolerance: float | None = None,
-) -> ClarkeCells:
-    """The Clarke tangents of the functions θ ↦ Σ_k e_ck f_k(θ; x_i) as cells.
+class ClarkeTangents:
+    """The Clarke tangents of the functions θ ↦ Σ_k e_ck f_k(θ; x_i), as cells.
 
     Parameters
     ----------
@@ -264,78 +148,237 @@ def clarke_cells(
     tolerance : float, optional
         As for `find_kinks`.
 
-    Returns
-    -------
-    ClarkeCells
-        The open layer is the one with most kinks at the samples used. For a function with more combinations of the other
-        kinks than 64, the first 64 are formed, which is less than all tangents and said by ``complete``.
-
     Raises
     ------
     UnsupportedError
-        For a residual block or max-pooling, and if the tangents need more than 4 GiB.
+        For a residual block or max-pooling.
     """
-    traced = trace(architecture, parameters, points)
-    kinks = _kinks(architecture, parameters, traced, tolerance)
-    counts = {path: int(where[samples].sum()) for path, where in kinks.items()}
-    open_layer = max(counts, key=counts.__getitem__) if any(counts.values()) else None
 
-    constraints: list[int] = []
-    sides: dict[str, list[Array]] = {path: [] for path in kinks}
-    complete = True
-    for constraint, sample in enumerate(samples):
-        combinations = itertools.islice(_sides(kinks, int(sample), open_layer), MOST_COMBINATIONS + 1)
-        for number, combination in enumerate(combinations):
-            if number == MOST_COMBINATIONS:
-                complete = False
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: Parameters,
+        points: Any,
+        samples: NDArray[np.intp],
+        cotangents: Array,
+        *,
+        tolerance: float | None = None,
+    ) -> None:
+        self.architecture, self.parameters = architecture, parameters
+        self.samples, self.cotangents = np.asarray(samples, dtype=np.intp), cotangents
+        self.traced = trace(architecture, parameters, points)
+        self.kinks = kinks_of_trace(architecture, parameters, self.traced, tolerance)
+        counts = {path: int(where[self.samples].sum()) for path, where in self.kinks.items()}
+        self.open_layer = max(counts, key=counts.__getitem__) if any(counts.values()) else None
+        others = [where for path, where in self.kinks.items() if path != self.open_layer]
+        per_sample = sum((where.sum(axis=1) for where in others), np.zeros(len(self.traced.output)))
+        self._places = per_sample[self.samples]
+
+    def truncated(self, most: int = MOST_COMBINATIONS) -> NDArray[np.bool_]:
+        """Which functions have more combinations of one-sided slopes outside the open layer than a number.
+
+        Parameters
+        ----------
+        most : int, optional
+            The number.
+
+        Returns
+        -------
+        ndarray of bool, shape (q,)
+            Of these functions `first_cells` does not form all cells.
+        """
+        return np.asarray(self._places > math.log2(most), dtype=np.bool_)
+
+    def first_cells(self, most: int = MOST_COMBINATIONS) -> ClarkeCells:
+        """The cells of all combinations of one-sided slopes outside the open layer, up to a number for each function.
+
+        Parameters
+        ----------
+        most : int, optional
+            The number.
+
+        Returns
+        -------
+        ClarkeCells
+            The open layer is the one with most kinks at the samples used.
+
+        Raises
+        ------
+        UnsupportedError
+            If the tangents need more than 4 GiB.
+        """
+        constraints: list[int] = []
+        sides: dict[str, list[Array]] = {path: [] for path in self.kinks}
+        for constraint, sample in enumerate(self.samples):
+            for combination in itertools.islice(self._combinations(int(sample)), most):
+                constraints.append(constraint)
+                for path, right in combination.items():
+                    sides[path].append(right)
+        owners = np.array(constraints, dtype=np.intp)
+        shapes = {path: (len(owners), where.shape[1]) for path, where in self.kinks.items()}
+        return self._cells(owners, {path: np.reshape(right, shapes[path]) for path, right in sides.items()})
+
+    def _combinations(self, sample: int) -> Iterator[dict[str, Array]]:
+        """Which kinks outside the open layer take their right slope, in all combinations."""
+        kinks = self.kinks
+        places = [
+            (path, unit) for path in kinks if path != self.open_layer for unit in np.flatnonzero(kinks[path][sample])
+        ]
+        for chosen in itertools.product((False, True), repeat=len(places)):
+            result = {path: np.zeros(where.shape[1], dtype=np.bool_) for path, where in kinks.items()}
+            for (path, unit), side in zip(places, chosen, strict=True):
+                result[path][unit] = side
+            yield result
+
+    def better_cells(self, direction: Array, constraints: NDArray[np.intp]) -> ClarkeCells:
+        """Cells with a large inner product with a direction, one for each of some functions.
+
+        Parameters
+        ----------
+        direction : ndarray of shape (P,)
+            A residual.
+        constraints : ndarray of int
+            The functions.
+
+        Returns
+        -------
+        ClarkeCells
+            Their slopes come from an ascent layer by layer, in which the product is affine; it need not be the largest.
+
+        Raises
+        ------
+        UnsupportedError
+            If the tangents need more than 4 GiB.
+        """
+        along = Parameters.from_vector(self.architecture, direction)
+        repeated = np.repeat(constraints, STARTS)
+        sides, values = self._ascend(repeated, along, self._starts(repeated, along))
+        table = values.reshape(len(constraints), STARTS)
+        best = [k * STARTS + max(range(STARTS), key=row.__getitem__) for k, row in enumerate(table)]
+        chosen = {path: right[best] for path, right in sides.items()}
+        if self.open_layer is not None:
+            chosen[self.open_layer][...] = False
+        return self._cells(constraints, chosen)
+
+    def _starts(self, constraints: NDArray[np.intp], along: Parameters) -> dict[str, Array]:
+        """Sides to begin with: all left, all right, those to which the direction pushes, and random ones."""
+        rows, generator = self.samples[constraints], np.random.default_rng(0)
+        sides = {path: generator.random((len(rows), where.shape[1])) < 0.5 for path, where in self.kinks.items()}
+        for path, right in sides.items():
+            right[::STARTS], right[1::STARTS] = False, True
+            pushed = self._pushed(rows, self._slopes(rows, sides), along)[path]
+            right[2::STARTS] = np.asarray(pushed[2::STARTS] > 0, dtype=np.bool_)
+        return sides
+
+    def _ascend(
+        self, constraints: NDArray[np.intp], along: Parameters, sides: dict[str, Array]
+    ) -> tuple[dict[str, Array], Array]:
+        """Choose sides of kinks, one layer after the other, by the sign of what a right slope adds."""
+        rows = self.samples[constraints]
+        last = len(self.architecture.layers) - 1
+        for _ in range(SWEEPS):
+            moved = False
+            for path, where in self.kinks.items():
+                slopes = self._slopes(rows, sides)
+                pushed = self._pushed(rows, slopes, along)[path]
+                seen = self._pulled(rows, slopes, self.cotangents[constraints], last)[path]
+                right = np.asarray(pushed * seen.reshape(pushed.shape) > 0, dtype=np.bool_) & where[rows]
+                moved |= bool(np.any(right != sides[path] & where[rows]))
+                sides[path] = right
+            if not moved:
                 break
-            constraints.append(constraint)
-            for path, right in combination.items():
-                sides[path].append(right)
-    owner = np.array(constraints, dtype=np.intp)
-    rows = np.asarray(samples, dtype=np.intp)[owner]
+        outputs = self._pushed(rows, self._slopes(rows, sides), along)[""]
+        return sides, (outputs * self.cotangents[constraints]).sum(axis=1)
 
-    slopes: dict[str, Array] = {}
-    for path, where in kinks.items():
-        layer = architecture.layers[int(path)]
-        left, right = (arithmetic.constant(slope, traced.output) for slope in one_sided_slopes(layer) or (1, 1))
-        before = traced.inputs[path].reshape(len(traced.output), -1)
-        assert isinstance(layer, Activation)
-        values = activations.derivative(layer, before)[rows]
-        on_right = np.reshape(sides[path], values.shape).astype(np.bool_)
-        values[where[rows] & ~on_right], values[where[rows] & on_right] = left, right
-        slopes[path] = values
-    width = 0 if open_layer is None else counts[open_layer]
-    if 8 * architecture.parameter_count * (len(owner) + width) > LARGEST_CELLS:
-        raise UnsupportedError(
-            f"points: found {len(owner)} tangents and {width} kinks with {architecture.parameter_count} parameters; "
-            f"at most {LARGEST_CELLS} bytes of tangents are accepted: take fewer samples"
-        )
+    def _inputs(self, rows: NDArray[np.intp]) -> dict[str, Array]:
+        return {path: array[rows] for path, array in self.traced.inputs.items()}
 
-    def repeated(indices: NDArray[np.intp]) -> dict[str, Array]:
-        return {path: array[indices] for path, array in traced.inputs.items()}
+    def _slopes(self, rows: NDArray[np.intp], sides: Mapping[str, Array]) -> dict[str, Array]:
+        """The slopes of the kinked activations with given sides at kinks."""
+        slopes: dict[str, Array] = {}
+        for path, where in self.kinks.items():
+            layer, output = self.architecture.layers[int(path)], self.traced.output
+            assert isinstance(layer, Activation)
+            left, right = (arithmetic.constant(slope, output) for slope in one_sided_slopes(layer) or (1, 1))
+            before = self.traced.inputs[path].reshape(len(output), -1)
+            values = activations.derivative(layer, before)[rows]
+            values[where[rows] & ~sides[path]], values[where[rows] & sides[path]] = left, right
+            slopes[path] = values
+        return slopes
 
-    last = len(architecture.layers) - 1
-    base, seen = _gradients(
-        architecture, parameters, repeated(rows), slopes, cotangents[owner], last, watched=open_layer
-    )
-    cells, units = np.zeros((2, 0), dtype=np.intp)
-    steps = base[:0]
-    if open_layer is not None:
-        shape = seen.shape
-        seen = seen.reshape(len(owner), -1)
-        cells, units = np.nonzero(kinks[open_layer][rows] & np.asarray(seen != 0, dtype=np.bool_))
-        left, right = (
-            arithmetic.constant(s, seen) for s in one_sided_slopes(architecture.layers[int(open_layer)]) or (1, 1)
-        )
-        single = arithmetic.full((len(cells), seen.shape[1]), 0, seen)
-        single[np.arange(len(cells)), units] = (right - left) * seen[cells, units]
-        steps, _ = _gradients(
-            architecture,
-            parameters,
-            repeated(rows[cells]),
-            {path: array[cells] for path, array in slopes.items()},
-            single.reshape(len(cells), *shape[1:]),
-            int(open_layer) - 1,
-        )
-    return ClarkeCells(owner, base, steps, cells, units, open_layer, slopes, kinks, complete)
+    def _pushed(self, rows: NDArray[np.intp], slopes: Mapping[str, Array], along: Parameters) -> dict[str, Array]:
+        """Directional derivatives of the inputs of the kinked activations, and of the outputs under the empty name."""
+        inputs = self._inputs(rows)
+        pushed: dict[str, Array] = {}
+        current = inputs["0"] * 0
+        for index, layer in enumerate(self.architecture.layers):
+            path = str(index)
+            if path in slopes:
+                pushed[path] = current.reshape(len(rows), -1)
+                current = current * slopes[path].reshape(current.shape)
+            elif isinstance(layer, Activation):
+                current = current * activations.derivative(layer, inputs[path])
+            else:
+                current = layers.linear_part(layer, path, self.parameters, current)
+                if layer.parameter_shapes(inputs[path].shape[1:]):
+                    current = current + layers.apply(layer, path, along, inputs[path])
+        return pushed | {"": current}
+
+    def _pulled(
+        self, rows: NDArray[np.intp], slopes: Mapping[str, Array], cotangent: Array, last: int
+    ) -> dict[str, Array]:
+        """Backpropagate one row for each sample in `rows` from the output of layer `last`: cotangents at all outputs."""
+        inputs = self._inputs(rows)
+        seen: dict[str, Array] = {}
+        current = cotangent
+        for index in reversed(range(last + 1)):
+            layer, path = self.architecture.layers[index], str(index)
+            seen[path] = current
+            if path in slopes:
+                current = current * slopes[path].reshape(current.shape)
+            elif index:
+                current = layers.pull_back(layer, path, self.parameters, inputs[path], current)
+        return seen
+
+    def _gradients(self, rows: NDArray[np.intp], pulled: Mapping[str, Array]) -> Array:
+        """The gradients, (rows, P), that belong to cotangents."""
+        result = arithmetic.full((len(rows), self.architecture.parameter_count), 0, self.traced.output)
+        start = 0
+        for index, layer in enumerate(self.architecture.layers):
+            path = str(index)
+            inputs = self.traced.inputs[path]
+            if path not in pulled:  # behind the place where the cotangents began
+                start += sum(math.prod(shape) for shape in layer.parameter_shapes(inputs.shape[1:]).values())
+                continue
+            for gradient in layers.sample_gradients(layer, inputs[rows], pulled[path]).values():
+                stop = start + math.prod(gradient.shape[1:])
+                result[:, start:stop] = gradient.reshape(len(rows), stop - start)
+                start = stop
+        return result
+
+    def _cells(self, constraints: NDArray[np.intp], sides: Mapping[str, Array]) -> ClarkeCells:
+        """One cell for each entry of `constraints`, with given sides of the kinks outside the open layer."""
+        rows, last = self.samples[constraints], len(self.architecture.layers) - 1
+        width = 0 if self.open_layer is None else int(self.kinks[self.open_layer][rows].sum())
+        if 8 * self.architecture.parameter_count * (len(rows) + width) > LARGEST_CELLS:
+            raise UnsupportedError(
+                f"points: found {len(rows)} tangents and {width} kinks with {self.architecture.parameter_count} parameters; "
+                f"at most {LARGEST_CELLS} bytes of tangents are accepted: take fewer samples"
+            )
+        slopes = self._slopes(rows, sides)
+        pulled = self._pulled(rows, slopes, self.cotangents[constraints], last)
+        base = self._gradients(rows, pulled)
+        owners, units = np.zeros((2, 0), dtype=np.intp)
+        steps = base[:0]
+        if self.open_layer is not None:
+            behind = pulled[self.open_layer]
+            flat = behind.reshape(len(rows), -1)
+            owners, units = np.nonzero(self.kinks[self.open_layer][rows] & np.asarray(flat != 0, dtype=np.bool_))
+            layer = self.architecture.layers[int(self.open_layer)]
+            left, right = (arithmetic.constant(slope, base) for slope in one_sided_slopes(layer) or (1, 1))
+            single = arithmetic.full((len(owners), flat.shape[1]), 0, base)
+            single[np.arange(len(owners)), units] = (right - left) * flat[owners, units]
+            own = {path: array[owners] for path, array in slopes.items()}
+            single = single.reshape(len(owners), *behind.shape[1:])
+            steps = self._gradients(rows[owners], self._pulled(rows[owners], own, single, int(self.open_layer) - 1))
+        return ClarkeCells(constraints, base, steps, owners, units, self.open_layer, slopes, self.kinks)

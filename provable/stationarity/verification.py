@@ -17,7 +17,6 @@ kinks are free.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,8 @@ from provable.arithmetic import Array, to_float
 from provable.errors import InputError
 from provable.measures import as_numbers
 from provable.networks import Parameters, forward, losses, tangents
-from provable.stationarity.clarke import ClarkeCells, clarke_cells
+from provable.stationarity.clarke import ClarkeTangents
+from provable.stationarity.combination import combine
 from provable.stationarity.homogeneity import degree_of_homogeneity, layer_degrees
 from provable.stationarity.multipliers import nearest_in_cone
 from provable.stationarity.report import StationarityReport
@@ -88,53 +88,6 @@ def _checked(
     if not np.any(theta != 0):
         raise InputError("parameters: found zero; parameters of positive norm are accepted")
     return samples, theta, outputs
-
-
-@dataclass(frozen=True, eq=False)
-class _Combination:
-    """Multipliers of all constraints, the slopes of their tangents, and what is left of θ."""
-
-    multipliers: Array
-    slopes: dict[str, Array]
-    residual: Array
-
-
-def _combine(cells: ClarkeCells, theta: Array, chosen: NDArray[np.bool_], *, known: bool = False) -> _Combination:
-    """Combine the tangents of the chosen constraints; with known multipliers these are one."""
-    rows = np.flatnonzero(chosen[cells.constraints])
-    inside = np.flatnonzero(chosen[cells.constraints[cells.owners]])
-    place = np.zeros(len(cells.constraints), dtype=np.intp)
-    place[rows] = np.arange(len(rows))
-    owners = place[cells.owners[inside]]
-    base, steps = cells.base[rows], cells.steps[inside]
-    point = nearest_in_cone(
-        theta, base, steps, owners, fixed=arithmetic.full((len(rows),), 1, theta) if known else None
-    )
-    multipliers = arithmetic.full((len(chosen),), 0, theta)
-    np.add.at(multipliers, cells.constraints[rows], point.weights)
-    weights = arithmetic.full((len(cells.constraints),), 0, theta)
-    weights[rows] = point.weights
-    parts = arithmetic.full((len(cells.steps),), 0, theta)
-    parts[inside] = point.parts
-    return _Combination(multipliers, _mean_slopes(cells, multipliers, weights, parts), point.residual)
-
-
-def _mean_slopes(cells: ClarkeCells, multipliers: Array, weights: Array, parts: Array) -> dict[str, Array]:
-    result = {}
-    for path, of_cells in cells.slopes.items():
-        moved = of_cells * weights[:, None]
-        if path == cells.open_layer:
-            left_to_right = arithmetic.constant(1, weights) - of_cells[cells.owners, cells.units]
-            moved[cells.owners, cells.units] = moved[cells.owners, cells.units] + left_to_right * parts
-        summed = arithmetic.full((len(multipliers), of_cells.shape[1]), 0, weights)
-        np.add.at(summed, cells.constraints, moved)
-        for constraint in range(len(multipliers)):
-            if multipliers[constraint] != 0:
-                summed[constraint] = summed[constraint] / multipliers[constraint]
-            else:  # nothing depends on them: those of the first tangent
-                summed[constraint] = of_cells[np.flatnonzero(cells.constraints == constraint)[0]]
-        result[path] = summed
-    return result
 
 
 def _hard_residual(
@@ -237,20 +190,21 @@ def verify_stationarity(
 
     margins = (outputs[samples] * directions).sum(axis=1)
     smallest = min(margins)
-    cells = clarke_cells(architecture, parameters, inputs, samples, directions, tolerance=kink_tolerance)
+    clarke = ClarkeTangents(architecture, parameters, inputs, samples, directions, tolerance=kink_tolerance)
     chosen = np.asarray(margins <= smallest + arithmetic.constant(near, outputs) * abs(smallest), dtype=np.bool_)
-    found = _combine(cells, theta, chosen)
+    found = combine(clarke, theta, chosen)
     if smallest <= 0 or _norm(found.residual) > tolerance * _norm(theta):
         every = np.ones(len(margins), dtype=np.bool_)
-        wider = _combine(cells, theta, every)
+        wider = combine(clarke, theta, every)
         if _squared(wider.residual) < _squared(found.residual):
             chosen, found = every, wider
 
+    complete = not clarke.truncated().any()
     squared, total = _squared(theta), found.multipliers @ margins
     residual = _norm(found.residual) / _norm(theta)
     slackness = degree * _ratio(max(found.multipliers * (margins - smallest)), squared)
     euler_error, balance_errors = _balance(architecture, parameters, total, degree)
-    failures = _failures(tolerance, residual, slackness, cells.complete)
+    failures = _failures(tolerance, residual, slackness, complete)
     if smallest <= 0:
         worst = int(samples[next(c for c, margin in enumerate(margins) if margin == smallest)])
         failures.insert(
@@ -260,7 +214,7 @@ def verify_stationarity(
         )
     smallest_float = float(to_float(np.asarray(smallest)))
     used = int(np.sum(np.asarray(found.multipliers > 0, dtype=np.bool_)))
-    kinks = sum(int(where.sum()) for where in cells.kinks.values())
+    kinks = sum(int(where.sum()) for where in clarke.kinks.values())
     if failures:
         explanation = f"Not verified as a KKT point: {'; '.join(failures)}."
     else:
@@ -280,14 +234,14 @@ def verify_stationarity(
         scale=smallest_float ** (-1 / degree) if smallest_float > 0 else math.nan,
         multipliers=found.multipliers,
         slopes=found.slopes,
-        kinks=cells.kinks,
+        kinks=clarke.kinks,
         residual=residual,
         hard_residual=_hard_residual(architecture, parameters, inputs, samples, directions, chosen),
         slackness=slackness,
         euler_error=euler_error,
         balance_errors=balance_errors,
         tolerance=tolerance,
-        complete=cells.complete,
+        complete=bool(complete),
         verified=not failures,
         explanation=explanation,
     )
@@ -349,14 +303,15 @@ def verify_weight_decay(
         degree: int | None = degree_of_homogeneity(architecture)
     except InputError:
         degree = None
-    cells = clarke_cells(architecture, parameters, inputs, samples, directions, tolerance=kink_tolerance)
+    clarke = ClarkeTangents(architecture, parameters, inputs, samples, directions, tolerance=kink_tolerance)
     every = np.ones(len(samples), dtype=np.bool_)
-    found = _combine(cells, theta, every, known=True)
+    found = combine(clarke, theta, every, known=True)
+    complete = not clarke.truncated().any()
     margins = (outputs * directions).sum(axis=1)
     residual = _norm(found.residual) / _norm(theta)
     euler_error, balance_errors = _balance(architecture, parameters, margins.sum(), degree)
-    failures = _failures(tolerance, residual, 0.0, cells.complete)
-    kinks = sum(int(where.sum()) for where in cells.kinks.values())
+    failures = _failures(tolerance, residual, 0.0, complete)
+    kinks = sum(int(where.sum()) for where in clarke.kinks.values())
     decayed = f"stationary with weight decay {weight_decay:g}"
     explanation = f"Not verified as {decayed}: {'; '.join(failures)}."
     if not failures:
@@ -372,14 +327,14 @@ def verify_weight_decay(
         scale=math.nan,
         multipliers=found.multipliers,
         slopes=found.slopes,
-        kinks=cells.kinks,
+        kinks=clarke.kinks,
         residual=residual,
         hard_residual=_hard_residual(architecture, parameters, inputs, samples, directions, every, known=True),
         slackness=0.0,
         euler_error=euler_error,
         balance_errors=balance_errors,
         tolerance=tolerance,
-        complete=cells.complete,
+        complete=bool(complete),
         verified=not failures,
         explanation=explanation,
     )

@@ -107,18 +107,18 @@ def test_known_multipliers_leave_a_problem_in_a_box(problem, known):
     assert distance <= np.linalg.norm(point.residual) + 1e-7 * (1 + distance)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_larger_problem_is_solved_to_rounding(seed):
-    """Forty cells with five hundred steps: a point inside is found, and one outside gets the prices of the nearest one."""
+    """Twenty cells with two hundred steps: a point inside is found, and one outside gets the prices of the nearest one."""
     rng = np.random.default_rng(seed)
-    cells, kinks, dimension = 40, 500, 400
+    cells, kinks, dimension = 20, 200, 160
     base, steps = rng.standard_normal((cells, dimension)), rng.standard_normal((kinks, dimension))
     owners = rng.integers(0, cells, kinks)
     weights = rng.random(cells) * (rng.random(cells) < 0.7)
     vector = weights @ base + (np.clip(rng.normal(0.5, 1.0, kinks), 0, 1) * weights[owners]) @ steps
     inside = nearest_in_cone(vector, base, steps, owners)
     assert np.linalg.norm(inside.residual) <= 30 * kinks * EPSILON * np.linalg.norm(vector)
-    outside = nearest_in_cone(rng.standard_normal(dimension), base[:, :], steps, owners)
+    outside = nearest_in_cone(rng.standard_normal(dimension), base, steps, owners)
     prices = np.maximum(steps @ outside.residual, 0)
     totals = base @ outside.residual
     np.add.at(totals, owners, prices)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from provable.architectures import Architecture, LeakyReLU, Linear, Polynomial, Tanh
 from provable.arithmetic import EPSILON, MODULAR, RATIONAL
 from provable.errors import InputError
+from provable.max_margin import maximise_margin
 from provable.measures import Measure
 from provable.networks import Parameters, embed, forward, loss_gradient, losses
 from provable.stationarity import verify_stationarity, verify_weight_decay
@@ -330,3 +331,18 @@ def test_bad_input_is_refused():
     for wrong in (np.array([0, 1, 3]), np.array([0.0, 1.0, 2.0])):
         with pytest.raises(InputError, match="integers from 0 to 2"):
             verify_stationarity(classes, weights, corners, wrong)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_networks_of_largest_margin_are_kkt_points_in_clarkes_sense(seed):
+    """Found by a convex program and Newton's method, verified here from θ and the data alone."""
+    rng = np.random.default_rng(seed)
+    points = rng.standard_normal((int(rng.integers(3, 7)), int(rng.integers(1, 4))))
+    labels = rng.choice([-1.0, 1.0], len(points))
+    network = maximise_margin(points, labels, rng=seed)
+    report = verify_stationarity(network.architecture, network.parameters, points, labels)
+    assert report.verified, report.explanation
+    assert report.residual <= 1e-12
+    assert report.margin == pytest.approx(1, rel=1e-12)
+    # ‖θ‖² = 2 Σ λ_i at margin 1
+    assert report.multipliers.sum() == pytest.approx(network.objective, rel=1e-12)
