@@ -187,7 +187,7 @@ def _judged(observation: Observation, arrangement: Arrangement, solutions: list[
     fibre = ["permutation"] if len(labels) > 1 else []
     fibre += [] if arrangement.biased else ["positive-scaling"]
     fibre += [f"null-space:{best.open_directions}"] if best.open_directions > 0 else []
-    known = count_equations(observation, samples=len(labels))
+    known = count_equations(observation, samples=max(len(labels), count_equations(observation).samples or 0))
     between = int(np.count_nonzero((atoms.states > AT_A_KINK) & (atoms.states < 1 - AT_A_KINK)))
     remarks = [f"all have the margin {best.margin:.6g}, and {between} Clarke multipliers at kinks are between 0 and 1"]
     if not good:

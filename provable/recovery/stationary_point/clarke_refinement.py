@@ -47,8 +47,8 @@ class Refined:
     misfit : float
         Norm of what the stationarity equations leave, and of what the margins leave relative to m, together.
     open_directions : int
-        Directions of points, coefficients, multipliers and m that change nothing to first order; without bias but for the
-        scales of all samples.
+        Directions of points, coefficients, multipliers and m that change nothing to first order, those at right angles to the
+        row space among them; without bias but for the scale of all samples together.
     """
 
     atoms: Atoms
@@ -189,4 +189,7 @@ class _System:
         scales = np.linalg.norm(matrix, axis=0)
         singular = np.linalg.svd(matrix / np.where(scales > 0, scales, 1.0), compute_uv=False)
         nullity = int(matrix.shape[1]) - int(np.count_nonzero(singular > RANK * singular[0]))
+        # At right angles to the row space, S^T diag(c) X = 0 alone is asked of the samples' parts.
+        outside = self.arrangement.basis.shape[0] - dimension
+        nullity += outside * (count - int(np.linalg.matrix_rank(states, tol=RANK * max(states.shape))))
         return nullity if self.arrangement.biased else nullity - 1
