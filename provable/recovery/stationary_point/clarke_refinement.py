@@ -192,4 +192,4 @@ class _System:
         # At right angles to the row space, S^T diag(c) X = 0 alone is asked of the samples' parts.
         outside = self.arrangement.basis.shape[0] - dimension
         nullity += outside * (count - int(np.linalg.matrix_rank(states, tol=RANK * max(states.shape))))
-        return nullity if self.arrangement.biased else nullity - 1
+        return int(nullity) if self.arrangement.biased else int(nullity) - 1
