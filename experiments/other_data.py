@@ -52,6 +52,7 @@ COLUMNS = (
     "remark",
 )
 SHOWN = 10
+ROUNDS = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +154,23 @@ def lines(network: Stationary, result: Alternatives) -> list[dict[str, object]]:
     return rows + [known | {"construction": name, "remark": reason} for name, reason in result.refused.items()]
 
 
+def within_pixels(cells: ActivationCells, coefficients: Float, targets: Float, black: Float) -> CellMeasure:
+    """The exchange nearest to targets of those with pixels in [0, 1], by Dykstra's alternating projections.
+
+    The exchanges are an affine space, the pixels a box; `black` is the black image. The last projection is the one on
+    the affine space, so that the pixels are in the box up to what convergence leaves.
+    """
+    shifts = invisible_shifts(cells, coefficients)
+    across, along = (basis.T @ basis for basis in (shifts.exchanges, shifts.directions))
+    point, rest = targets, np.zeros_like(targets)
+    for _ in range(ROUNDS):
+        near = cells.points + across @ (point - cells.points) @ along
+        point = np.clip(near + rest, black, black + 1)
+        rest = near + rest - point
+    near = cells.points + across @ (point - cells.points) @ along
+    return CellMeasure(near, coefficients, np.arange(len(near)))
+
+
 def residual(cells: ActivationCells, measure: CellMeasure) -> float:
     """‖θ - Σ c ∇f‖ / ‖θ‖ with the slopes that the network has at the samples."""
     there, theta = cells.at(measure), cells.parameters.vector()
@@ -174,11 +192,13 @@ def draw(network: Stationary, path: Path, seed: int) -> None:
     held = cells.points - cells.points @ shifts.directions.T @ shifts.directions
     projected = CellMeasure(held, coefficients, np.arange(count))
     mean = load_digits().data.mean(axis=0) / 16
+    boxed = within_pixels(cells, coefficients, targets, -mean)
     rank = network.points.shape[1] - len(shifts.directions)
     rows = (
         ("the data", cells.points, cells.measure(coefficients)),
         ("any other digits", targets, None),
         (f"moved toward them,\n{shifts.dimension} dimensions", exchanged.points, exchanged),
+        ("the same with pixels\nkept in [0, 1]", boxed.points, boxed),
         ("pairs: one half …", pairs.points[:count], pairs),
         ("… the other half", pairs.points[count:], None),
         (f"what θ holds:\n{rank} of 64 dimensions", held, projected),
@@ -188,7 +208,8 @@ def draw(network: Stationary, path: Path, seed: int) -> None:
     axes = figure.subplots(len(rows), SHOWN, squeeze=False)
     figure.subplots_adjust(left=0.225, right=0.99, top=0.91, bottom=0.01, wspace=0.06, hspace=0.1)
     for line, (title, points, measure) in zip(axes, rows, strict=True):
-        note = f"\npixels {np.min(points + mean):.1f} to {np.max(points + mean):.1f}"
+        lowest, highest = (round(float(end), 9) for end in (np.min(points + mean), np.max(points + mean)))
+        note = f"\npixels {lowest:.2g} to {highest:.2g}"
         note += "" if measure is None else f", residual {residual(cells, measure):.0e}"
         line[0].text(-0.12, 0.5, title + note, transform=line[0].transAxes, ha="right", va="center", fontsize=8.5)
         for axis, point in zip(line, points, strict=False):

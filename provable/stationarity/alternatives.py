@@ -215,21 +215,30 @@ def alternative_data(
         )
     else:
         refused["pairs"] = f"the first layer has full rank {cells.points.shape[1]} and sees every direction"
-    _add_splitting(builder, refused, reach, generator)
-    _add_rearrangement(builder, refused, reach, generator)
-    merged = merge(cells, coefficients)
-    if len(merged.points) < np.count_nonzero(coefficients[:, 0] != 0):
-        builder.add(
-            "merging",
-            merged,
-            "merging",
-            f"{len(merged.points)} samples, weighted means of these {len(signs)} within activation cells, have the same "
-            "stationarity, and weighted means of their margins",
-        )
+    if np.any(np.asarray(weights != 0, dtype=np.bool_)):
+        _add_splitting(builder, refused, reach, generator)
+        _add_rearrangement(builder, refused, reach, generator)
+        _add_merging(builder, refused)
     else:
-        refused["merging"] = "no two samples with multipliers share an activation cell and a label"
+        idle = "no sample has a multiplier: they leave no trace in the parameters, and can be anything or absent"
+        refused |= dict.fromkeys(("splitting", "rearrangement", "merging"), idle)
     residual = _norm(parameters.vector() - before) / (norm or 1.0)
     return Alternatives(tuple(builder.found), refused, residual, size, float(distance), invisible)
+
+
+def _add_merging(builder: _Builder, refused: dict[str, str]) -> None:
+    merged = merge(builder.cells, builder.coefficients)
+    given = int(np.count_nonzero(np.asarray(builder.coefficients[:, 0] != 0, dtype=np.bool_)))
+    if len(merged.points) == given:
+        refused["merging"] = "no two samples with multipliers share an activation cell and a label"
+        return
+    builder.add(
+        "merging",
+        merged,
+        "merging",
+        f"{len(merged.points)} samples, weighted means of {given} within activation cells, have the same stationarity, and "
+        "weighted means of their margins",
+    )
 
 
 def _add_splitting(builder: _Builder, refused: dict[str, str], distance: float, rng: np.random.Generator) -> None:

@@ -198,6 +198,24 @@ def test_a_step_to_the_boundary_stays_and_one_beyond_leaves(seed):
             assert cells.contains(moved) == inside
 
 
+def test_samples_without_multipliers_leave_no_trace():
+    architecture, parameters = small_network(np.eye(2, 3), [1.0, -1.0])
+    result = alternative_data(architecture, parameters, np.ones((2, 3)), [1.0, -1.0], [0.0, 0.0], rng=0)
+    assert [other.name for other in result.found] == ["exchange", "pairs"]
+    assert set(result.refused) == {"splitting", "rearrangement", "merging"}
+    assert all("leave no trace" in reason for reason in result.refused.values())
+
+
+def test_the_residual_of_what_was_given_is_said():
+    architecture, parameters = small_network([[3.0, 4.0]], [5.0])
+    # θ = 1/5 times the gradient at (3, 4): w = λ v x and v = λ w·x
+    result = alternative_data(architecture, parameters, [[3.0, 4.0]], [1.0], [0.2], rng=0)
+    assert result.residual <= 4 * EPSILON
+    result = alternative_data(architecture, parameters, [[3.0, 4.0]], [1.0], [0.1], rng=0)
+    assert abs(result.residual - 0.5) <= 4 * EPSILON
+    assert all(other.change <= 30 * EPSILON for other in result.found)
+
+
 def test_distances_by_hand():
     found = data_distances(np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([[0.0, 1.0], [0.0, 0.0], [30.0, 40.0]]))
     assert (found.separation, found.hausdorff, found.assignment) == (0.0, 45.0, np.hypot(3, 3) / 2)
