@@ -12,6 +12,10 @@ Within the cell x ↦ ∇_θ f(x) is affine (`noprior2025.splitting`), x ↦ f(x
 positive weights stays in it. In a KKT point c_i = λ_i y_i with λ_i ≥ 0, so one sign means one label. Merging all of one cell
 gives the smallest data set of that pattern: at most as many samples as there are activation patterns, times two.
 
+Merging (1 - t) times one data set with t times another of the same patterns, sample by sample, shows that the data sets with
+given labels and patterns that share a stationary point and a margin are a convex set in the variables (λ_i, λ_i x_i): a
+polyhedron, whose dimension is a rank (`provable.stationarity.pattern_polyhedron`).
+
 For networks trained with weight decay w the multipliers are functions of the margins, w λ_i = -ℓ'(m_i): there the merged
 sample has another multiplier than a sample trained alone, unless a weight of the loss is allowed for each sample.
 

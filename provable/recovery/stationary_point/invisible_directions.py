@@ -40,11 +40,11 @@ class InvisibleDirections:
         The rank of W_1.
     exchanges : int
         n - rank Δ: so many ways to move n recovered samples against each other; 0 without a measure.
-    splits : bool
-        Whether samples can be split and merged, because the network is piecewise linear.
+    piecewise_linear : bool
+        Whether samples may be split and merged within activation cells as well.
     fibre : tuple of str
-        ``"null-space:k"`` with k = exchanges · dimension, if that is not zero, and ``"splitting"`` where samples can be
-        split: into pairs, or within activation cells.
+        ``"null-space:k"`` with k = exchanges · dimension, if that is not zero, and ``"splitting"`` where every sample can
+        be replaced by pairs at any distance: if `dimension` is not zero.
     sentence : str
         The same for people, without a full stop; empty if nothing is open.
     """
@@ -52,7 +52,7 @@ class InvisibleDirections:
     dimension: int
     rank: int
     exchanges: int
-    splits: bool
+    piecewise_linear: bool
     fibre: tuple[str, ...]
     sentence: str
 
@@ -103,10 +103,13 @@ def invisible_directions(
             f"the first layer sees {rank} of {weight.shape[1]} directions: along the others a sample can be replaced by "
             "pairs on both sides of it, at any distance, with the same parameters and margins"
         )
-    if piecewise or dimension:
+    if dimension:
         fibre.append("splitting")
-    if piecewise and not dimension:
-        parts.append("within an activation cell samples can be split and merged with the same parameters")
+    elif piecewise:
+        parts.append(
+            "the first layer sees every direction; samples may be split and merged with the same parameters as far as their "
+            "activation cells reach"
+        )
     return InvisibleDirections(dimension, rank, exchanges, piecewise, tuple(fibre), "; ".join(parts))
 
 
@@ -124,9 +127,10 @@ def with_invisible_directions(observation: Observation, recovery: Recovery) -> R
     -------
     Recovery
         The same with the names of `invisible_directions` in its fibre (no second ``null-space``) and its sentence behind the
-        reason; unchanged if nothing was found, for other observations, and if the first layer is not linear.
+        reason; unchanged if nothing was found or a certificate says what is open, for other observations, and if the first
+        layer is not linear.
     """
-    if observation.kind != "stationary-point" or not len(recovery.points):
+    if observation.kind != "stationary-point" or not len(recovery.points) or recovery.status == "certified":
         return recovery
     try:
         found = invisible_directions(observation, recovery.measure)

@@ -74,9 +74,9 @@ def test_the_named_space_is_invisible(seed, activation, outputs, count, width, d
 def test_a_wide_first_layer_sees_everything_but_cells_remain():
     rng = np.random.default_rng(0)
     found = invisible_directions(observed(rng, 3, (8,), ReLU()), Measure(np.ones((2, 3)), np.ones(2)))
-    assert (found.dimension, found.rank, found.splits) == (0, 3, True)
-    assert found.fibre == ("splitting",)
-    assert "within an activation cell" in found.sentence
+    assert (found.dimension, found.rank, found.piecewise_linear) == (0, 3, True)
+    assert found.fibre == ()
+    assert "as far as their activation cells reach" in found.sentence
     smooth = invisible_directions(observed(rng, 3, (8,), Tanh()))
     assert smooth.fibre == () and smooth.sentence == ""
 
@@ -108,6 +108,8 @@ def test_a_recovery_names_what_is_open():
     assert named.fibre == ("null-space:3", "splitting") and named.reason.startswith("a reason; the first layer")
     nothing = Recovery(np.zeros((0, 9)), np.zeros(0), None, 1.0, "some", (), "failed", reason="nothing")
     assert with_invisible_directions(observation, nothing) is nothing
+    proved = dataclasses.replace(found, status="certified", certificate="{}")
+    assert with_invisible_directions(observation, proved) is proved
 
 
 def test_other_first_layers_are_refused_by_name():
