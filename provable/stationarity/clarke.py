@@ -36,7 +36,7 @@ from provable.architectures import Activation, Architecture
 from provable.arithmetic import Array
 from provable.errors import UnsupportedError
 from provable.networks import Parameters, activations, layers, trace
-from provable.stationarity.kinks import kinks_of_trace, one_sided_slopes
+from provable.stationarity.kinks import kinks_among, one_sided_slopes, relative_heights
 
 MOST_COMBINATIONS = 64
 """Combinations of one-sided slopes in the layers that are not open, for one sample; with more, only some are tried."""
@@ -167,12 +167,26 @@ class ClarkeTangents:
         self.architecture, self.parameters = architecture, parameters
         self.samples, self.cotangents = np.asarray(samples, dtype=np.intp), cotangents
         self.traced = trace(architecture, parameters, points)
-        self.kinks = kinks_of_trace(architecture, parameters, self.traced, tolerance)
+        self.heights = relative_heights(architecture, parameters, self.traced)
+        self.kinks = kinks_among(self.heights, tolerance)
         counts = {path: int(where[self.samples].sum()) for path, where in self.kinks.items()}
         self.open_layer = max(counts, key=counts.__getitem__) if any(counts.values()) else None
         others = [where for path, where in self.kinks.items() if path != self.open_layer]
         per_sample = sum((where.sum(axis=1) for where in others), np.zeros(len(self.traced.output)))
         self._places = per_sample[self.samples]
+
+    def next_height(self) -> float:
+        """How far the pre-activation next to a kink is from counting as zero.
+
+        Returns
+        -------
+        float
+            The smallest |z| relative to |w||x| among those that do not count as zero; infinity if there is none.
+        """
+        return min(
+            (float(height[~self.kinks[path]].min(initial=np.inf)) for path, height in self.heights.items()),
+            default=np.inf,
+        )
 
     def truncated(self, most: int = MOST_COMBINATIONS) -> NDArray[np.bool_]:
         """Which functions have more combinations of one-sided slopes outside the open layer than a number.

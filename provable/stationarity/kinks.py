@@ -102,13 +102,30 @@ def find_kinks(
     UnsupportedError
         For a residual block or max-pooling, which the message names.
     """
-    return kinks_of_trace(architecture, parameters, trace(architecture, parameters, points), tolerance)
+    return kinks_among(relative_heights(architecture, parameters, trace(architecture, parameters, points)), tolerance)
 
 
-def kinks_of_trace(
-    architecture: Architecture, parameters: Parameters, traced: Trace, tolerance: float | None
-) -> dict[str, NDArray[np.bool_]]:
-    """Find the pre-activations of a forward evaluation that are zero.
+def kinks_among(heights: Mapping[str, Array], tolerance: float | None = None) -> dict[str, NDArray[np.bool_]]:
+    """Tell which relative pre-activations count as zero.
+
+    Parameters
+    ----------
+    heights : mapping of str to ndarray of shape (n, units)
+        From `relative_heights`.
+    tolerance : float, optional
+        As for `find_kinks`.
+
+    Returns
+    -------
+    dict of str to ndarray of bool, shape (n, units)
+        As for `find_kinks`.
+    """
+    limit = KINK_ROUNDINGS * EPSILON if tolerance is None else tolerance
+    return {path: np.asarray(height <= limit, dtype=np.bool_) for path, height in heights.items()}
+
+
+def relative_heights(architecture: Architecture, parameters: Parameters, traced: Trace) -> dict[str, Array]:
+    """The pre-activations |z| of kinked activations relative to |w||x|.
 
     Parameters
     ----------
@@ -117,14 +134,12 @@ def kinks_of_trace(
     parameters : Parameters
         θ.
     traced : Trace
-        The forward evaluation.
-    tolerance : float or None
-        As for `find_kinks`.
+        A forward evaluation.
 
     Returns
     -------
-    dict of str to ndarray of bool, shape (n, units)
-        As for `find_kinks`.
+    dict of str to ndarray of float64, shape (n, units)
+        By the path of the activation; zero where z is. Of exact numbers, zero or infinity.
 
     Raises
     ------
@@ -137,16 +152,18 @@ def kinks_of_trace(
                 f"layer {index} ({layer.type}): Clarke tangents need a chain of layers without pooling of maxima"
             )
     exact = arithmetic.kind(traced.output) != "float64"
-    relative = KINK_ROUNDINGS * EPSILON if tolerance is None else tolerance
     absolute = {} if exact else {name: np.abs(array) for name, array in parameters.items()}
     bound = np.zeros(0) if exact else np.abs(traced.inputs["0"])
-    found = {}
+    heights = {}
     for index, layer in enumerate(architecture.layers):
         path = str(index)
         if one_sided_slopes(layer) is not None:
             before = traced.inputs[path]
-            kinked = before == 0 if exact else np.abs(before) <= relative * bound
-            found[path] = np.asarray(kinked, dtype=np.bool_).reshape(len(before), -1)
+            zero = np.asarray(before == 0, dtype=np.bool_)
+            height = np.where(zero, 0.0, np.inf)
+            if not exact:
+                np.divide(np.abs(before), bound, out=height, where=~zero & (bound > 0))
+            heights[path] = height.reshape(len(before), -1)
         if not exact:
             bound = _bound(layer, path, absolute, bound)
-    return found
+    return heights

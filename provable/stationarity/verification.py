@@ -37,17 +37,25 @@ from provable.stationarity.report import StationarityReport
 TOLERANCE = 1e-9
 """Default relative residual and slackness of a stationary point in floats."""
 
+NEAR_KINK = 1e-4
+"""Relative size of a pre-activation that a report of failure mentions, though it does not count as zero."""
+
+LARGEST = 1e30
+"""Largest entry of parameters and points in floats, and one over the smallest that the largest entry may have."""
+
 
 def _squared(vector: Array) -> Any:
     return (vector * vector).sum() if len(vector) else 0.0
 
 
-def _norm(vector: Array) -> float:
-    return math.sqrt(float(to_float(np.asarray(_squared(vector)))))
-
-
 def _ratio(part: Any, whole: Any) -> float:
-    return float(to_float(np.asarray(part / whole)))
+    """A quotient as a float, which is zero only if the quotient is."""
+    quotient = part / whole
+    return float(to_float(np.asarray(quotient))) or (0.0 if quotient == 0 else math.copysign(math.ulp(0.0), quotient))
+
+
+def _relative(residual: Array, theta: Array) -> float:
+    return math.sqrt(_ratio(_squared(residual), _squared(theta)))
 
 
 def _constraints(outputs: Array, labels: Any) -> tuple[NDArray[np.intp], Array]:
@@ -83,10 +91,17 @@ def _checked(
         raise InputError("points: found no samples; one or more are accepted")
     if parameters.kind not in kinds:
         raise InputError(f"parameters: found {parameters.kind} numbers; {' and '.join(kinds)} ones are accepted")
-    outputs = forward(architecture, parameters, samples)
     theta = parameters.vector()
     if not np.any(theta != 0):
         raise InputError("parameters: found zero; parameters of positive norm are accepted")
+    if parameters.kind == "float64":
+        for name, numbers in (("parameters", theta), ("points", samples)):
+            largest = float(np.max(np.abs(to_float(numbers)), initial=0.0))
+            if not (largest == 0 or 1 / LARGEST <= largest <= LARGEST):  # squares and products of layers are formed
+                raise InputError(
+                    f"{name}: found a largest entry of {largest:.1e}; {1 / LARGEST:.0e} to {LARGEST:.0e} is accepted"
+                )
+    outputs = forward(architecture, parameters, samples)
     return samples, theta, outputs
 
 
@@ -107,7 +122,7 @@ def _hard_residual(
     base = (every[samples[rows]] * directions[rows][:, :, None]).sum(axis=1)
     fixed = arithmetic.full((len(rows),), 1, theta) if known else None
     point = nearest_in_cone(theta, base, base[:0], np.zeros(0, dtype=np.intp), fixed=fixed)
-    return _norm(point.residual) / _norm(theta)
+    return _relative(point.residual, theta)
 
 
 def _balance(
@@ -125,17 +140,28 @@ def _balance(
     return abs(_ratio(squared - degree * total, squared)), errors
 
 
-def _failures(tolerance: float, residual: float, slackness: float, complete: bool) -> list[str]:
+def _failures(tolerance: float, residual: float, slackness: float, clarke: ClarkeTangents) -> list[str]:
     found = []
     limit = "zero" if tolerance == 0 else f"{tolerance:.0e}"
     if residual > tolerance:
-        rest = "" if complete else " (not all combinations of slopes at kinks were tried)"
-        found.append(
-            f"the residual with the best multipliers and slopes is {residual:.2e} of the parameters' norm{rest}"
-        )
+        found.append(f"the residual with the best multipliers and slopes is {residual:.2e} of the parameters' norm")
     if slackness > tolerance:
         found.append(f"multipliers of samples beyond the margin leave a slackness of {slackness:.2e}")
-    return [f"{failure}, and {limit} is accepted" for failure in found]
+    found = [f"{failure}, and {limit} is accepted" for failure in found]
+    if residual > tolerance and clarke.truncated().any():
+        found.append("not all combinations of slopes at kinks were tried")
+    if residual > tolerance and clarke.next_height() < NEAR_KINK:
+        height = clarke.next_height()
+        found.append(
+            f"a pre-activation of {height:.1e} |w||x| is not small enough for kink_tolerance to count it as zero"
+        )
+    return found
+
+
+def _sizes(**sizes: float | None) -> None:
+    for name, size in sizes.items():
+        if size is not None and not (0 <= size < math.inf):
+            raise InputError(f"{name}: found {size!r:.60}; a finite number of at least 0 is accepted")
 
 
 def verify_stationarity(
@@ -181,6 +207,7 @@ def verify_stationarity(
     UnsupportedError
         For layers without Clarke tangents, and if all tangents need more than 4 GiB.
     """
+    _sizes(tolerance=tolerance, margin_tolerance=margin_tolerance, kink_tolerance=kink_tolerance)
     degree = degree_of_homogeneity(architecture)
     inputs, theta, outputs = _checked(architecture, parameters, points)
     samples, directions = _constraints(outputs, labels)
@@ -193,7 +220,7 @@ def verify_stationarity(
     clarke = ClarkeTangents(architecture, parameters, inputs, samples, directions, tolerance=kink_tolerance)
     chosen = np.asarray(margins <= smallest + arithmetic.constant(near, outputs) * abs(smallest), dtype=np.bool_)
     found = combine(clarke, theta, chosen)
-    if smallest <= 0 or _norm(found.residual) > tolerance * _norm(theta):
+    if smallest <= 0 or _relative(found.residual, theta) > tolerance:
         every = np.ones(len(margins), dtype=np.bool_)
         wider = combine(clarke, theta, every)
         if _squared(wider.residual) < _squared(found.residual):
@@ -201,10 +228,10 @@ def verify_stationarity(
 
     complete = not clarke.truncated().any()
     squared, total = _squared(theta), found.multipliers @ margins
-    residual = _norm(found.residual) / _norm(theta)
+    residual = _relative(found.residual, theta)
     slackness = degree * _ratio(max(found.multipliers * (margins - smallest)), squared)
     euler_error, balance_errors = _balance(architecture, parameters, total, degree)
-    failures = _failures(tolerance, residual, slackness, complete)
+    failures = _failures(tolerance, residual, slackness, clarke)
     if smallest <= 0:
         worst = int(samples[next(c for c, margin in enumerate(margins) if margin == smallest)])
         failures.insert(
@@ -293,6 +320,7 @@ def verify_weight_decay(
     """
     if not weight_decay > 0 or not math.isfinite(weight_decay):
         raise InputError(f"weight_decay: found {weight_decay!r:.60}; a positive number is accepted")
+    _sizes(tolerance=tolerance, kink_tolerance=kink_tolerance)
     if reduction not in ("sum", "mean"):
         raise InputError(f"reduction: found {reduction!r:.60}; sum and mean are accepted")
     inputs, theta, outputs = _checked(architecture, parameters, points, ("float64",))
@@ -308,9 +336,9 @@ def verify_weight_decay(
     found = combine(clarke, theta, every, known=True)
     complete = not clarke.truncated().any()
     margins = (outputs * directions).sum(axis=1)
-    residual = _norm(found.residual) / _norm(theta)
+    residual = _relative(found.residual, theta)
     euler_error, balance_errors = _balance(architecture, parameters, margins.sum(), degree)
-    failures = _failures(tolerance, residual, 0.0, complete)
+    failures = _failures(tolerance, residual, 0.0, clarke)
     kinks = sum(int(where.sum()) for where in clarke.kinks.values())
     decayed = f"stationary with weight decay {weight_decay:g}"
     explanation = f"Not verified as {decayed}: {'; '.join(failures)}."

@@ -346,3 +346,58 @@ def test_networks_of_largest_margin_are_kkt_points_in_clarkes_sense(seed):
     assert report.margin == pytest.approx(1, rel=1e-12)
     # ‖θ‖² = 2 Σ λ_i at margin 1
     assert report.multipliers.sum() == pytest.approx(network.objective, rel=1e-12)
+
+
+def test_a_point_next_to_kinks_says_so():
+    point = pairs_at_kinks([(3, 4)], [(1, 1)])
+    noise = 1 + 1e-7 * np.random.default_rng(0).standard_normal(6)
+    moved = Parameters.from_vector(point.architecture, point.parameters.vector() * noise)
+    report = verify_stationarity(point.architecture, moved, point.points, point.labels)
+    assert not report.verified
+    assert "|w||x| is not small enough for kink_tolerance" in report.explanation
+    wider = verify_stationarity(
+        point.architecture, moved, point.points, point.labels, kink_tolerance=1e-5, tolerance=1e-6
+    )
+    assert wider.verified, wider.explanation
+    assert wider.residual < 1e-6 < 0.1 < report.residual
+
+
+def test_sizes_and_tolerances_out_of_range_are_refused():
+    point = pairs_at_kinks([(3, 4)], [(1, 1)])
+    architecture, parameters, points, labels = point.architecture, point.parameters, point.points, point.labels
+    for factor in (1e-200, 1e160):
+        with pytest.raises(InputError, match="parameters: found a largest entry of"):
+            verify_stationarity(architecture, parameters.map_numbers(lambda array, c=factor: array * c), points, labels)
+        with pytest.raises(InputError, match="points: found a largest entry of"):
+            verify_stationarity(architecture, parameters, points * factor, labels)
+    for name in ("tolerance", "margin_tolerance", "kink_tolerance"):
+        for value in (-1.0, np.nan, np.inf):
+            with pytest.raises(InputError, match=f"{name}: found"):
+                verify_stationarity(architecture, parameters, points, labels, **{name: value})
+
+
+@settings(max_examples=20, deadline=None)
+@given(clarke_points(), st.sampled_from((1e-25, 1e-8, 1e8, 1e25)), st.sampled_from((1e-25, 1e25, 1.0)))
+def test_verdicts_do_not_depend_on_scales(point, factor, size):
+    report = verify_stationarity(
+        point.architecture,
+        point.parameters.map_numbers(lambda array: array * factor),
+        point.points * size,
+        point.labels,
+    )
+    assert report.verified, report.explanation
+    assert report.residual <= 1e-13
+
+
+@pytest.mark.parametrize("exponent", [60, 600, 3000])
+def test_exact_verdicts_see_errors_below_all_floats(exponent):
+    """2⁻³⁰⁰⁰ is no float, but θ is no stationary point."""
+    point = RATIONAL.convert(pairs_at_kinks([(3, 4)], [(1, 1)]))
+    small = RATIONAL.number(1.0) / RATIONAL.number(2.0) ** exponent
+    arrays = {name: array + small if name == "2/weight" else array for name, array in point.parameters.items()}
+    moved = Parameters(point.architecture, arrays)
+    report = verify_stationarity(point.architecture, moved, point.points, point.labels)
+    assert not report.verified
+    assert report.residual > 0
+    assert report.kink_count == 2
+    assert verify_stationarity(point.architecture, point.parameters, point.points, point.labels).verified
