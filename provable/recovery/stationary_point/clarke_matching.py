@@ -10,8 +10,8 @@ whether they need be the training data.
 
 Notes
 -----
-A zero found is not selected by anything but its misfit and its number of samples. Often there are zeros with *fewer* samples
-than the training set; on a line the fewest are the data.
+A zero found is not selected by anything but its margin, its number of samples and its misfit. In two or more dimensions there
+often are zeros with *fewer* samples than the training set, and on a line there are at other margins.
 """
 
 from __future__ import annotations
@@ -47,11 +47,15 @@ LARGEST_IMBALANCE = 1e-2
 MARGINS = 6
 """Margins at most at which data are looked for."""
 
-MOST_TRIALS, LEAST_TRIALS, CELLS_TRIED = 30, 6, 600
-"""Vertices looked for at each margin: so many that about `CELLS_TRIED` cells are in their programs together."""
+MOST_TRIALS, LEAST_TRIALS, CELLS_TRIED = 60, 6, 1500
+"""Vertices looked for at the likeliest margin, so many that about `CELLS_TRIED` cells are in their programs together; at
+others a third."""
 
-ENOUGH = 6
+ENOUGH = 10
 """After so many vertices that are no new ones the next margin is tried."""
+
+NORMALISED = 1e-9
+"""Margins this near to 1 are that of the max-margin problem as it is stated, y f >= 1; data of margin 1 are preferred."""
 
 DIFFERENT = 1e-6
 """Sets of samples of which one is farther than this from all of the other, relative to their size, are different."""
@@ -83,6 +87,8 @@ def supports(observation: Observation) -> str | None:
         return f"layer {network.last.index} (linear) has a bias, so that the network is not homogeneous"
     if observation.architecture.loss != "logistic":
         return f"the loss is {observation.architecture.loss}; samples have a common margin under logistic"
+    if not any(np.any(piece) for piece in observation.parameters.values()):
+        return "every parameter is zero, and no sample leaves a trace"
     imbalance = count_equations(observation).imbalance
     if not imbalance <= LARGEST_IMBALANCE:
         return (
@@ -160,11 +166,11 @@ def _fits(observation: Observation, atoms: Atoms) -> bool:
 
 
 def _solutions(program: CellMoments, margins: list[float], rng: np.random.Generator) -> list[Refined]:
-    """Refined solutions, those with the fewest samples first, then those of the smallest misfit."""
+    """Refined solutions: of margin 1 first, then with the fewest samples, then with the fewest open directions."""
     found: list[Refined] = []
-    trials = max(LEAST_TRIALS, min(MOST_TRIALS, CELLS_TRIED // len(program.patterns)))
-    for margin in margins:
-        nothing_new = 0
+    most = max(LEAST_TRIALS, min(MOST_TRIALS, CELLS_TRIED // len(program.patterns)))
+    for position, margin in enumerate(margins):
+        trials, nothing_new = most if position == 0 else max(LEAST_TRIALS, most // 3), 0
         for _ in range(trials):
             moments = program.sparse_vertex(margin, rng)
             if moments is None or nothing_new >= ENOUGH:
@@ -174,7 +180,12 @@ def _solutions(program: CellMoments, margins: list[float], rng: np.random.Genera
             if refined is not None and not any(_are_same(refined.atoms, other.atoms) for other in found):
                 found.append(refined)
                 nothing_new = 0
-    return sorted(found, key=lambda one: (len(one.atoms.coefficients), one.misfit))
+    return sorted(found, key=_preference)
+
+
+def _preference(solution: Refined) -> tuple[bool, int, int, float]:
+    normalised = math.isclose(solution.margin, 1.0, rel_tol=NORMALISED)
+    return not normalised, len(solution.atoms.coefficients), solution.open_directions, solution.misfit
 
 
 def _judged(observation: Observation, arrangement: Arrangement, solutions: list[Refined]) -> Recovery:
@@ -198,6 +209,8 @@ def _judged(observation: Observation, arrangement: Arrangement, solutions: list[
             points, atoms.coefficients[:, None], None, residual, NAME, tuple(fibre), "failed", reason="; ".join(remarks)
         )
     doubts = _doubts(observation, best, good, known.sentence if known.verdict == "undetermined" else "")
+    if not doubts:
+        remarks.append("no other data were found, which is no proof that there are none")
     return Recovery(
         points,
         atoms.coefficients[:, None],
@@ -217,10 +230,10 @@ def _doubts(observation: Observation, best: Refined, good: list[Refined], counte
         doubts.append(f"{best.open_directions} {are} open at the solution")
     rivals = [one for one in good if not _are_same(one.atoms, best.atoms)]
     if rivals:
-        distance, size = max((_distance(best.atoms, one.atoms), len(one.atoms.coefficients)) for one in rivals)
+        other = min(rivals, key=lambda one: (len(one.atoms.coefficients), -_distance(best.atoms, one.atoms)))
         doubts.append(
-            f"other data explain the point as well: {size} samples were found, and a sample of one of the two sets is "
-            f"{distance:.3g} from all of the other"
+            f"other data explain the point as well: {len(other.atoms.coefficients)} samples of margin {other.margin:.6g}, "
+            f"and a sample of one of the two sets is {_distance(best.atoms, other.atoms):.3g} from all of the other"
         )
     stated = observation.batch_size
     if stated is not None and stated > len(best.atoms.coefficients):

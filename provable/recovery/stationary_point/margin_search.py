@@ -40,9 +40,9 @@ def feasible_margins(program: CellMoments, at_most: int) -> list[float]:
     Returns
     -------
     list of float
-        The outputs at vertices of the arrangement first (samples often lie on so many kinks), then 1, the margin of a network
-        that is normalised; then the ends of intervals of feasible margins and isolated ones, found by bisection on a grid,
-        and last the grid itself. Without bias 1 alone: samples can be scaled.
+        First 1, the margin of the max-margin problem as it is stated; then outputs at vertices of the arrangement (samples
+        often lie on so many kinks), those that occur most first; then isolated feasible margins and the ends of intervals of
+        them, found by bisection on a grid, and last the grid itself. Without bias 1 alone: samples can be scaled.
     """
     if not program.arrangement.biased:
         return [1.0] if program.infeasibility(1.0) <= FEASIBLE else []
@@ -54,7 +54,7 @@ def feasible_margins(program: CellMoments, at_most: int) -> list[float]:
         return known[margin]
 
     corners = _at_vertices(program.arrangement)
-    likely = [margin for margin in [*corners[:12], 1.0] if infeasibility(margin) <= FEASIBLE]
+    likely = [margin for margin in [1.0, *corners[:12]] if infeasibility(margin) <= FEASIBLE]
     values = [*corners, 1.0]
     grid = np.geomspace(min(values) / 2, 2 * max(values), GRID)
     costs = np.array([infeasibility(float(margin)) for margin in grid])

@@ -82,6 +82,8 @@ def sample_labels(
         others = outputs.copy()
         others[rows, labels] = -np.inf
         margins = outputs[rows, labels] - np.max(others, axis=1)
+    if scales_open and np.all(margins > 0):
+        return SampleLabels(labels, "with one choice of the scales all samples have one margin", True)
     with np.errstate(all="ignore"):
         wanted = -losses.residual(loss, outputs, labels)
         decays = np.linalg.norm(wanted, axis=1) / np.linalg.norm(coefficients, axis=1)
@@ -95,8 +97,6 @@ def sample_labels(
                 f"the coefficient is that of training with weight decay {float(decays[0]):.4g}, or of a largest margin"
             )
         return SampleLabels(labels, say, True)
-    if scales_open and np.all(margins > 0):
-        return SampleLabels(labels, "with one choice of the scales all samples have one margin", True)
     if _are_one(margins):
         return SampleLabels(labels, f"all samples have the margin {float(np.mean(margins)):.6g}", True)
     return SampleLabels(

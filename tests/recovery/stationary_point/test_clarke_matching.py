@@ -212,6 +212,13 @@ def test_a_point_near_a_stationary_one_is_not_explained(size):
         assert report.verified, report.explanation
 
 
+def test_other_margins_have_other_data_on_a_line_and_margin_one_is_preferred():
+    net = largest_margin(1, 10, 3)
+    result = recover(observed(net), np.random.default_rng(0))
+    assert "all have the margin 1," in result.reason
+    assert np.max(errors(result.points, net.points[support(net)])) < 1e-9
+
+
 def test_fewer_samples_than_explain_the_point_are_not_accepted():
     net = largest_margin(1, 6, 2)
     result = recover(observed(net, batch_size=3), np.random.default_rng(0))
@@ -225,6 +232,8 @@ def test_what_it_does_not_take():
     assert "kind gradient" in supports(other)
     unbalanced = Parameters(net.architecture, dict(net.parameters) | {"2/weight": 2 * net.parameters["2/weight"]})
     assert "at no stationary point" in supports(Observation("stationary-point", net.architecture, unbalanced))
+    nothing = Parameters(net.architecture, {key: 0 * array for key, array in net.parameters.items()})
+    assert "every parameter is zero" in supports(Observation("stationary-point", net.architecture, nothing))
     for layers, loss, message in (
         ((Linear(2), Tanh(), Linear(1, bias=False)), "logistic", "relu between them"),
         ((Linear(2), ReLU(), Linear(1)), "logistic", "not homogeneous"),

@@ -106,7 +106,8 @@ def test_common_margin_is_enough_whatever_the_multipliers():
     both = np.vstack([points[:1] + second * points[1:]] * 2)
     shown = sample_labels(observation, both, np.sign(target) * np.array([[0.3], [7.0]]))
     assert shown.possible and "margin" in shown.remark
-    assert sample_labels(observation, points, np.sign(outputs)[:, None] * [[1.0], [5.0]], scales_open=True).possible
+    scaled = sample_labels(observation, points, np.sign(outputs)[:, None] * [[1.0], [5.0]], scales_open=True)
+    assert scaled.possible and "choice of the scales" in scaled.remark
 
 
 def bracket(function, target):
