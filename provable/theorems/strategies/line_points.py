@@ -133,7 +133,7 @@ class LinePoint:
                 continue
             second = second if second != first else (1 + first) / 2
             atoms += _two(knot + (following - knot) * first, knot + (following - knot) * second, rest)
-        return [(x, c) for x, c in atoms if c != 0]
+        return sorted([(x, c) for x, c in atoms if c != 0], key=_position)
 
     @functools.cached_property
     def neurons(self) -> list[tuple[Number, Number, Number]]:
@@ -205,6 +205,10 @@ def direction(half: Number) -> Pair:
         (1 - h²)/(1 + h²) and 2h/(1 + h²).
     """
     return (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
+
+
+def _position(atom: Pair) -> Number:
+    return atom[0]
 
 
 def _minus(one: Pair, other: Pair) -> Pair:
