@@ -194,7 +194,19 @@ def a_constant_network():
     return Leveled(point, (), 8.0, 5.0)
 
 
-@theorem.false_twin("2N - 2 knots at most", arithmetics=(RATIONAL,))
+SINGLES = st.builds(
+    LinePoint,
+    st.tuples(st.sampled_from((-0.5, -0.25, -0.75))),
+    st.tuples(st.sampled_from((1.0, -1.0))),
+    *(st.just(part) for part in ((1.0, 1.0), ((0.5, 0.5), (0.5, 0.5)), (0.0,), (0.0,), 0.0)),
+)
+
+
+@theorem.false_twin(
+    "2N - 2 knots at most",
+    instances=st.builds(Leveled, SINGLES, st.just(()), st.sampled_from((1.0, 0.25)), st.just(1.0)),
+    arithmetics=(RATIONAL,),
+)
 def one_fewer(case):
     yield holds(len(case.knots) <= 2 * len(case.point.measure) - 2, name="2N - 2 knots")
 
