@@ -287,6 +287,8 @@ def verify_weight_decay(
 ) -> StationarityReport:
     """Verify that θ is stationary for the loss with weight decay: w θ + Σ_i ∂ℓ(f(θ; x_i), y_i) contains zero.
 
+    The sum of the samples' subdifferentials may be larger than the subdifferential of the sum, if samples are dependent.
+
     Parameters
     ----------
     architecture : Architecture
