@@ -115,18 +115,38 @@ class CellMoments:
         array of shape (cells, 2, D) or None
             The moments of a cheapest solution; None if there is none.
         """
+        found = self._solved(margin, costs[:, :, None] * self.masses)
+        return found.x.reshape(len(self.patterns), 2, -1) if found.status == 0 else None
+
+    def largest(self, margin: float, gains: Float) -> float | None:
+        """The largest value of a linear functional over all solutions.
+
+        Parameters
+        ----------
+        margin : float
+            m > 0.
+        gains : array of shape (cells, 2, D)
+            The functional.
+
+        Returns
+        -------
+        float or None
+            None if there is no solution.
+        """
+        found = self._solved(margin, -gains)
+        return -float(found.fun) if found.status == 0 else None
+
+    def _solved(self, margin: float, weights: Float) -> Any:
         system, right, cone = self._program(margin)
-        weights = (costs[:, :, None] * self._mass()).reshape(-1)
-        found: Any = scipy.optimize.linprog(
-            weights,
+        return scipy.optimize.linprog(
+            weights.reshape(-1),
             A_ub=cone,
             b_ub=np.zeros(cone.shape[0]),
             A_eq=system,
             b_eq=right,
-            bounds=[(None, None)] * len(weights),
+            bounds=[(None, None)] * weights.size,
             method="highs",
         )
-        return found.x.reshape(len(self.patterns), 2, -1) if found.status == 0 else None
 
     def sparse_vertex(self, margin: float, rng: np.random.Generator, rounds: int = 3) -> Float | None:
         """A vertex with few atoms: costs are random, and then those of small coefficients are raised (reweighting).
@@ -151,7 +171,7 @@ class CellMoments:
             moments = self.vertex(margin, costs)
             if moments is None:
                 return None
-            masses = np.sum(moments * self._mass(), axis=2)
+            masses = np.sum(moments * self.masses, axis=2)
             share = np.maximum(masses, 0.0) / np.max(masses, initial=np.finfo(float).tiny)
             costs = rng.uniform(0.8, 1.2, costs.shape) / (share + 1e-3)
         return moments
@@ -170,7 +190,7 @@ class CellMoments:
             Those of all cells, where they are at one point together: then with multipliers between 0 and 1.
         """
         arrangement = self.arrangement
-        masses = np.sum(moments * self._mass(), axis=2)
+        masses = np.sum(moments * self.masses, axis=2)
         found: list[tuple[float, Float, float, Float]] = []
         for cell, side in np.argwhere(masses > SMALLEST_SHARE * np.max(masses)):
             mass, label, state = float(masses[cell, side]), LABELS[side], self.patterns[cell]
@@ -189,8 +209,15 @@ class CellMoments:
             np.array([state for _, _, _, state in found]),
         )
 
-    def _mass(self) -> Float:
-        """Vectors whose products with moments are the magnitudes of coefficients; shape (cells, 2, D)."""
+    @functools.cached_property
+    def masses(self) -> Float:
+        """Vectors whose products with moments are the magnitudes of coefficients.
+
+        Returns
+        -------
+        array of shape (cells, 2, D)
+            The last unit vector with a bias, y u_F without.
+        """
         arrangement = self.arrangement
         if arrangement.biased:
             unit = np.zeros(arrangement.dimension)
@@ -198,6 +225,21 @@ class CellMoments:
             return np.broadcast_to(unit, (len(self.patterns), 2, arrangement.dimension))
         slopes = arrangement.slopes(self.patterns)
         return np.stack([label * slopes for label in LABELS], axis=1)
+
+    def equations(self, margin: float) -> Any:
+        """The matrix of stationarity and margins, by the moments of all cells and labels.
+
+        Parameters
+        ----------
+        margin : float
+            m > 0.
+
+        Returns
+        -------
+        sparse array of shape (equations, cells · 2 · D)
+            Its right side are the g_k, then zeros.
+        """
+        return self._program(margin)[0]
 
     @functools.cached_property
     def _parts(self) -> tuple[Any, Any, Any]:
@@ -207,7 +249,7 @@ class CellMoments:
         signed = np.einsum("fk,y->kfy", patterns, np.array(LABELS)).reshape(patterns.shape[1], 2 * cells)
         system: Any = scipy.sparse.kron(signed, scipy.sparse.eye_array(size), format="csr")
         moving: Any = scipy.sparse.csr_array(system.shape)
-        mass = self._mass()
+        mass = self.masses
         if arrangement.biased:
             rows = np.stack([label * arrangement.slopes(patterns) for label in LABELS], axis=1)
             outputs: Any = scipy.sparse.block_diag(list(rows.reshape(2 * cells, 1, size)), format="csr")

@@ -33,6 +33,7 @@ from provable.recovery.stationary_point.cell_moments import Atoms, CellMoments
 from provable.recovery.stationary_point.clarke_refinement import AT_A_KINK, Refined, refine
 from provable.recovery.stationary_point.equation_count import count_equations
 from provable.recovery.stationary_point.margin_search import feasible_margins
+from provable.recovery.stationary_point.only_solution import is_only_solution
 
 Float = NDArray[np.float64]
 
@@ -153,7 +154,7 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
             else f"the fewest samples found are {found}"
         )
         return nothing_found(observation, NAME, f"{what}; {count.sentence}")
-    return _judged(observation, arrangement, fitting)
+    return _judged(observation, program, fitting)
 
 
 def _fits(observation: Observation, atoms: Atoms) -> bool:
@@ -188,7 +189,8 @@ def _preference(solution: Refined) -> tuple[bool, int, int, float]:
     return not normalised, len(solution.atoms.coefficients), solution.open_directions, solution.misfit
 
 
-def _judged(observation: Observation, arrangement: Arrangement, solutions: list[Refined]) -> Recovery:
+def _judged(observation: Observation, program: CellMoments, solutions: list[Refined]) -> Recovery:
+    arrangement = program.arrangement
     verdicts = [(one, *_explained(observation, arrangement, one.atoms)) for one in solutions]
     good = [one for one, residual, tolerance in verdicts if max(residual, one.misfit) <= tolerance]
     best, residual, tolerance = next((one for one in verdicts if one[0] is (good or solutions)[0]), verdicts[0])
@@ -209,7 +211,9 @@ def _judged(observation: Observation, arrangement: Arrangement, solutions: list[
             points, atoms.coefficients[:, None], None, residual, NAME, tuple(fibre), "failed", reason="; ".join(remarks)
         )
     doubts = _doubts(observation, best, good, known.sentence if known.verdict == "undetermined" else "")
-    if not doubts:
+    if is_only_solution(program, atoms, best.margin):
+        remarks.append("numerically there are no others of this margin with one sample for each label and cell")
+    elif not doubts:
         remarks.append("no other data were found, which is no proof that there are none")
     return Recovery(
         points,

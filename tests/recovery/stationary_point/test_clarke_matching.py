@@ -18,6 +18,7 @@ from provable.recovery.stationary_point.cell_moments import Atoms, CellMoments
 from provable.recovery.stationary_point.clarke_matching import recover, supports
 from provable.recovery.stationary_point.clarke_refinement import _System, refine
 from provable.recovery.stationary_point.margin_search import FEASIBLE
+from provable.recovery.stationary_point.only_solution import is_only_solution
 from provable.stationarity.verification import verify_stationarity
 
 
@@ -162,6 +163,50 @@ def test_no_data_have_a_margin_beyond_what_the_network_reaches():
     assert program.infeasibility(1.5) > 0.1
     assert program.vertex(1.5, np.ones((len(program.patterns), 2))) is None
     assert arrangement.patterns(2) is None
+
+
+@pytest.mark.parametrize("dimension, count, seed", [(1, 6, 0), (1, 6, 2), (1, 8, 3), (2, 6, 2), (2, 6, 3)])
+def test_the_only_solution_is_every_vertex_and_others_are_told_from_it(dimension, count, seed):
+    net, rng = largest_margin(dimension, count, seed), np.random.default_rng(0)
+    arrangement = Arrangement.of(observed(net))
+    program = CellMoments(arrangement, arrangement.patterns(100))
+    solutions = [refine(arrangement, program.atoms(program.sparse_vertex(1.0, rng)), 1.0) for _ in range(6)]
+    found = [one for one in solutions if one is not None]
+    alone = [is_only_solution(program, one.atoms, 1.0) for one in found]
+    assert len(set(alone)) == 1
+    points = np.concatenate([one.atoms.points for one in found])
+    different = max(np.max(errors(one.atoms.points, points)) for one in found) > 1e-6
+    assert not (alone[0] and different)
+    if dimension == 1:
+        assert alone[0]
+        assert np.max(errors(found[0].atoms.points @ arrangement.basis.T, net.points[support(net)])) < 1e-8
+
+
+@pytest.mark.parametrize("margin", [0.9, 1.0, 1.2])
+def test_the_margin_need_not_be_determined_even_on_a_line(margin):
+    # two samples in every cell between knots, none on a kink: each margin near 1 has eight samples of its own
+    points, labels = line_without_kinks()
+    net = maximise_margin(points, labels, rng=0)
+    arrangement = Arrangement.of(observed(net))
+    program = CellMoments(arrangement, arrangement.patterns(100))
+    rng = np.random.default_rng(0)
+    refined = refine(arrangement, program.atoms(program.sparse_vertex(margin, rng)), margin)
+    assert refined is not None
+    assert refined.margin == pytest.approx(margin, rel=1e-9)
+    assert refined.open_directions == 1
+    found = refined.atoms.points @ arrangement.basis.T
+    report = verify_stationarity(
+        net.architecture, net.parameters, found, np.sign(refined.atoms.coefficients), kink_tolerance=1e-9
+    )
+    assert report.verified, report.explanation
+    assert report.margin == pytest.approx(margin, rel=1e-9)
+    assert len(found) == 8
+
+
+def line_without_kinks():
+    rng = np.random.default_rng(1)
+    points, labels = rng.standard_normal((10, 1)), rng.choice([-1.0, 1.0], 10)
+    return points, labels
 
 
 def test_true_data_are_refined_to_themselves_from_nearby():
