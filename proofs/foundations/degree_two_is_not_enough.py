@@ -59,18 +59,19 @@ def network(inner, bias, outer, activation, *, output_bias=0.0):
 @st.composite
 def turned(draw, *, cubic=False, equal_coefficients=True):
     width, dimension = draw(st.integers(1, 2)), draw(st.integers(1, 2))
-    activation = (*(float(n) for n in draw(readable_arrays((2,)))), *draw(st.sampled_from([(1.0,), (-0.5,), (2.0,)])))
+    # one choice for all numbers, so that an instance shrinks in few steps
+    numbers = draw(readable_arrays((20,)))
+    nonzero = np.where(numbers == 0, 1.0, numbers)
+    activation = (*(float(number) for number in numbers[:2]), float(nonzero[2]), 1.0)
     theta = network(
-        draw(readable_arrays((width, dimension), nonzero=True)),
-        draw(readable_arrays((width,))),
-        draw(readable_arrays((width,), nonzero=True)),
-        (*activation, 1.0) if cubic else activation,
+        nonzero[3 : 3 + width * dimension].reshape(width, dimension),
+        numbers[7 : 7 + width],
+        nonzero[9 : 9 + width],
+        activation if cubic else activation[:3],
     )
-    coefficients = np.repeat(draw(readable_arrays((1,), nonzero=True)), 3)
-    if not equal_coefficients:
-        coefficients = draw(readable_arrays((3,), nonzero=True))
+    coefficients = np.repeat(nonzero[11], 3) if equal_coefficients else nonzero[11:14]
     node = draw(st.sampled_from([1.0, 2.0, -0.5, 3.0, -2.0, 0.5, -1.0, 0.0]))
-    return Turned(theta, draw(readable_arrays((3, dimension))), coefficients, node)
+    return Turned(theta, numbers[14 : 14 + 3 * dimension].reshape(3, dimension), coefficients, node)
 
 
 theorem.instances(turned())
