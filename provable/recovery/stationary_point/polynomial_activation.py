@@ -31,7 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from provable.architectures import Identity, Polynomial
-from provable.errors import InputError, UnsupportedError
+from provable.errors import UnsupportedError
+from provable.measures import Measure
 from provable.observations import Observation
 from provable.recovery.acceptance import nothing_found
 from provable.recovery.batch.chain import FullyConnected, reason_against
@@ -41,7 +42,7 @@ from provable.recovery.result import Recovery
 from provable.recovery.stationary_point.polynomial_decomposition import from_moments
 from provable.recovery.stationary_point.polynomial_moments import MomentSolution
 from provable.recovery.stationary_point.polynomial_neurons import SAME, SPAN_LEVEL, Neurons, trimmed
-from provable.symmetries import is_symmetry
+from provable.recovery.stationary_point.polynomial_starts import atoms_from_starts
 
 Float = NDArray[np.float64]
 
@@ -50,11 +51,14 @@ NAME = "polynomial-neurons"
 MOST_ENTRIES = 2**24
 """Most entries of the linear system (128 MiB), and of the tensor of the highest degree."""
 
-STARTS = 12
+STARTS = 200
 """Random starts for a number of samples that the linear system does not determine."""
 
-FURTHER_SEARCHES = 7
-"""How often other data are sought once some were found from random starts."""
+MOST_DIFFERENT = 8
+"""So many different sets of samples end a search."""
+
+
+_DIFFERENT = "undetermined, for isolated sets of samples differ:"
 
 
 def supports(observation: Observation) -> str | None:
@@ -127,20 +131,13 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
 
 
 def _recovered(observation: Observation, rng: np.random.Generator) -> Recovery:
-    neurons = Neurons.of(observation)
+    stated = stated_size(observation)
+    neurons = Neurons.of(observation, stated)
     if neurons is None:
         return nothing_found(observation, NAME, "no neuron with a bias that is not zero is left, so nothing is shown")
-    system = neurons.system
-    rows = len(neurons.outer) * (1 + system.dimension)
-    if max(rows * system.unknowns, system.dimension**system.degree) > MOST_ENTRIES:
-        return nothing_found(
-            observation,
-            NAME,
-            f"the moments of degree {system.degree} in {system.dimension} dimensions are {system.unknowns} numbers, and "
-            f"there are {rows} equations; at most {MOST_ENTRIES} entries are worked with",
-        )
+    if (reason := _too_large(neurons)) is not None:
+        return nothing_found(observation, NAME, reason)
     moments = neurons.moments()
-    count = counted(neurons, moments)
     if moments.open_dimensions == 0:
         decomposed = from_moments(neurons, moments, rng)
         if not isinstance(decomposed, str):
@@ -151,12 +148,36 @@ def _recovered(observation: Observation, rng: np.random.Generator) -> Recovery:
                 coefficients[:, None],
                 method=NAME,
                 rng=rng,
-                reason=_joined(count, _fewest(neurons, points, stated_size(observation))),
+                reason=_joined(counted(neurons, moments), _fewest(neurons, points, stated)),
             )
-            stated = stated_size(observation)
             if found.status == "consistent" and stated in (None, len(found.points)):
                 return found
-    return from_starts(observation, neurons, moments, rng)
+    if stated is not None:
+        return from_starts(observation, neurons, stated, rng)
+    span = neurons.system.dimension
+    best: Recovery | None = None
+    # one more than the equations can fix explains the parameters as well, and shows how much is open
+    for size in range(span, max(span, moments.rank // neurons.freedoms) + 2):
+        larger = Neurons.of(observation, size)
+        assert larger is not None
+        if (reason := _too_large(larger)) is not None:
+            break
+        found = from_starts(observation, larger, size, rng)
+        if found.status == "consistent" or found.reason.startswith(_DIFFERENT):
+            return found
+        best = found if best is None or (len(found.points) and found.residual < best.residual) else best
+    return best or nothing_found(observation, NAME, counted(neurons, moments))
+
+
+def _too_large(neurons: Neurons) -> str | None:
+    system = neurons.system
+    rows = len(neurons.outer) * (1 + system.dimension)
+    if max(rows * system.unknowns, system.dimension**system.degree) <= MOST_ENTRIES:
+        return None
+    return (
+        f"the moments of degree {system.degree} in {system.dimension} dimensions are {system.unknowns} numbers, and there "
+        f"are {rows} equations; at most {MOST_ENTRIES} entries are worked with"
+    )
 
 
 def counted(neurons: Neurons, moments: MomentSolution) -> str:
@@ -176,13 +197,13 @@ def counted(neurons: Neurons, moments: MomentSolution) -> str:
     """
     unknowns = neurons.system.unknowns
     sentence = (
-        f"{neurons.distinct} distinct neurons, which span {neurons.system.dimension} dimensions, give {moments.rank} "
-        f"independent equations for the {unknowns} moments of the activation's degrees"
+        f"{_some(neurons.distinct, 'distinct neuron')} in {_some(neurons.system.dimension, 'dimension')} give "
+        f"{_some(moments.rank, 'independent equation')} for the {_some(unknowns, 'moment')} of the activation's degrees"
     )
     if moments.open_dimensions == 0:
         return sentence
     missing = math.ceil(moments.open_dimensions / max(_equations_of_a_neuron(neurons), 1))
-    return f"{sentence}, {moments.open_dimensions} too few (those of at least {missing} more neurons)"
+    return f"{sentence}, {moments.open_dimensions} too few (those of at least {_some(missing, 'more neuron')})"
 
 
 def _fewest(neurons: Neurons, points: Float, stated: int | None) -> str:
@@ -195,7 +216,7 @@ def _fewest(neurons: Neurons, points: Float, stated: int | None) -> str:
     singular = np.linalg.svd(slopes / np.linalg.norm(slopes, axis=0), compute_uv=False)
     if len(slopes) < len(points) or not singular[-1] > SPAN_LEVEL * singular[0]:
         return ""
-    sentence = f"no other {len(points)} samples, and no fewer, explain the parameters"
+    sentence = f"no other {_some(len(points), 'sample')}, and no fewer, explain the parameters"
     return (
         sentence if stated is not None else f"{sentence}; how many there are is not stated, and more can explain them"
     )
@@ -210,9 +231,7 @@ def _equations_of_a_neuron(neurons: Neurons) -> int:
     return neurons.system.dimension + int(np.count_nonzero(neurons.activation) > 1)
 
 
-def from_starts(
-    observation: Observation, neurons: Neurons, moments: MomentSolution, rng: np.random.Generator
-) -> Recovery:
+def from_starts(observation: Observation, neurons: Neurons, size: int, rng: np.random.Generator) -> Recovery:
     """Seek samples that explain the parameters from random starts, where the moments are not determined or do not decompose.
 
     Parameters
@@ -221,8 +240,8 @@ def from_starts(
         The parameters.
     neurons : Neurons
         Their neurons.
-    moments : MomentSolution
-        What they say of the moments.
+    size : int
+        Number of samples n.
     rng : numpy.random.Generator
         Draws the starts.
 
@@ -230,61 +249,73 @@ def from_starts(
     -------
     Recovery
         ``consistent`` if samples explain the parameters; with ``null-space:k`` in the fibre if they are not isolated, and
-        ``failed``, with the samples, if searches found several sets of isolated samples.
+        ``failed``, with the samples, if different starts led to several sets of isolated samples.
     """
-    from provable.recovery.batch.random_starts import from_random_starts
-
-    count, rank = counted(neurons, moments), neurons.system.dimension
-    stated = stated_size(observation)
-    most = max(rank, moments.rank // neurons.freedoms)
-    # one more than the equations can fix explains the parameters as well, and shows how much is open
-    sizes = [stated] if stated is not None else list(range(rank, most + 2))
+    moments = neurons.moments()
+    unknowns = size * neurons.freedoms
+    reason = f"{counted(neurons, moments)}; {_some(size, 'sample')} there have {_some(unknowns, 'unknown')}"
+    if unknowns > moments.rank:
+        reason = f"undetermined: {reason}"
+    found: list[Recovery] = []
+    seen: list[Measure] = []
     best: Recovery | None = None
-    for size in sizes:
-        unknowns = size * neurons.freedoms
-        reason = f"{count}; {size} samples in that span have {unknowns} unknowns"
-        if unknowns > moments.rank:
-            reason = f"undetermined: {reason}"
-        found: list[Recovery] = []
-        for _ in range(1 + FURTHER_SEARCHES):
-            try:
-                estimate = from_random_starts(observation, size, noise=0.0, starts=STARTS, rng=rng)
-            except (InputError, UnsupportedError, np.linalg.LinAlgError):
-                break
-            judged = judge(observation, estimate.points, estimate.coefficients, method=NAME, rng=rng, reason=reason)
-            best = judged if best is None or judged.residual < best.residual else best
-            if judged.status != "consistent" or len(judged.points) != size:
-                break
-            found.append(judged)
-            if unknowns > moments.rank or _is_open(judged):
-                return judged
-        if found:
-            return _several(found)
+    hits = 0
+    for points, coefficients in atoms_from_starts(neurons.system, moments, size, STARTS, rng):
+        measure = Measure(neurons.lifted(points), coefficients)
+        if any(_same(neurons, measure, other) for other in seen):
+            hits += 1
+            continue
+        judged = judge(
+            observation,
+            measure.points.reshape(-1, *observation.architecture.input_shape),
+            coefficients[:, None],
+            method=NAME,
+            rng=rng,
+            reason=reason,
+        )
+        best = judged if best is None or judged.residual < best.residual else best
+        if judged.status != "consistent" or len(judged.points) != size:
+            continue
+        if unknowns > moments.rank or _is_open(judged):
+            return judged
+        seen.append(measure)
+        found.append(judged)
+        hits += 1
+        if len(found) == MOST_DIFFERENT:
+            break
+    if found:
+        return _several(found, hits)
     if best is None:
-        return nothing_found(observation, NAME, count)
+        return nothing_found(observation, NAME, f"{reason}; no start led to samples that explain the parameters")
     if best.status == "consistent":
         best = dataclasses.replace(best, status="failed", reason=f"undetermined: {best.reason}")
     return best
 
 
-def _several(found: list[Recovery]) -> Recovery:
-    """One recovery, if all searches that ended at rounding found the same."""
+def _same(neurons: Neurons, measure: Measure, other: Measure) -> bool:
+    """Whether two measures in the span are one, modulo what no neuron sees."""
+    network = neurons.symmetries
+    return measure.matching(other, fibre=("permutation", *network)).error <= SAME
+
+
+def _several(found: list[Recovery], hits: int) -> Recovery:
+    """One recovery, if all starts that ended at rounding found the same."""
     first = found[0]
-    fibre = tuple(word for word in first.fibre if is_symmetry(word))
-    others = [
-        other
-        for other in found[1:]
-        if other.measure.size != first.measure.size or first.measure.matching(other.measure, fibre=fibre).error > SAME
-    ]
-    if not others:
-        agreement = f"{len(found)} searches from random starts agree, which does not exclude other samples far away"
+    if len(found) == 1:
+        agreement = (
+            f"all {_some(hits, 'random start')} that converged agree, which does not exclude other samples far away"
+        )
         return dataclasses.replace(first, reason=f"{first.reason}; {agreement}")
     return dataclasses.replace(
         first,
         status="failed",
-        reason=f"undetermined: {first.reason}; {len(others) + 1} of {len(found)} searches from random starts found different "
-        "samples that all explain the parameters",
+        reason=f"{_DIFFERENT} {first.reason}; random starts found {len(found)} different sets of samples, each isolated, "
+        "that all explain the parameters",
     )
+
+
+def _some(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _is_open(recovery: Recovery) -> bool:

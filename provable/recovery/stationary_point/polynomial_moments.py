@@ -107,6 +107,50 @@ class MomentSystem:
             gradients.append(gradient)
         return np.concatenate(values, axis=1), np.concatenate(gradients, axis=2)
 
+    def monomials(self, points: Float) -> Float:
+        """Give the unknowns of single atoms with coefficient one.
+
+        Parameters
+        ----------
+        points : array of shape (..., r)
+            The atoms; with an anchor only their ray counts, up to the power of a factor.
+
+        Returns
+        -------
+        array of shape (..., q)
+            The moments of each.
+        """
+        parts = []
+        for order in self.orders:
+            exponents = _exponents(self.dimension, order)
+            parts.append(np.sqrt(_multiplicities(exponents)) * _monomials(exponents, points))
+        return np.concatenate(parts, axis=-1)
+
+    def slopes(self, points: Float) -> Float:
+        """Differentiate the unknowns of single atoms with coefficient one.
+
+        Parameters
+        ----------
+        points : array of shape (..., r)
+            The atoms.
+
+        Returns
+        -------
+        array of shape (..., r, q)
+            The derivatives of the moments by the entries of each.
+        """
+        parts = []
+        for order in self.orders:
+            exponents = _exponents(self.dimension, order)
+            factors = np.sqrt(_multiplicities(exponents))
+            rows = []
+            for axis in range(self.dimension):
+                less = exponents.copy()
+                less[:, axis] = np.maximum(less[:, axis] - 1, 0)
+                rows.append(factors * exponents[:, axis] * _monomials(less, points))
+            parts.append(np.stack(rows, axis=-2))
+        return np.concatenate(parts, axis=-1)
+
     def mass(self) -> Float:
         """Write the total mass as a linear function of the unknowns.
 
@@ -171,12 +215,15 @@ class MomentSolution:
         The singular values on both sides of the rank, relative to the largest; the second is 0 where the rank is full.
     misfit : float
         Norm of what the equations leave, relative to their right side.
+    equations : array of shape (rank, q)
+        Orthonormal rows; their products with the unknowns are all that was seen.
     """
 
     unknowns: Float
     rank: int
     gap: tuple[float, float]
     misfit: float
+    equations: Float
 
     @property
     def open_dimensions(self) -> int:
@@ -204,14 +251,15 @@ def solved(matrix: Float, right: Float) -> MomentSolution:
     matrix, right = matrix[there] / norms[there, None], right[there] / norms[there]
     unknowns = matrix.shape[1]
     if not len(matrix):
-        return MomentSolution(np.zeros(unknowns), 0, (0.0, 0.0), 0.0)
+        return MomentSolution(np.zeros(unknowns), 0, (0.0, 0.0), 0.0, np.empty((0, unknowns)))
     left, singular, basis = np.linalg.svd(matrix, full_matrices=False)
     rank = int(np.count_nonzero(singular > RANK_LEVEL * singular[0]))
     solution = basis[:rank].T @ ((left[:, :rank].T @ right) / singular[:rank])
     size = float(np.linalg.norm(right))
     misfit = float(np.linalg.norm(matrix @ solution - right)) / (size or 1.0)
     below = float(singular[rank] / singular[0]) if rank < len(singular) else 0.0
-    return MomentSolution(solution, rank, (float(singular[rank - 1] / singular[0]), below), misfit)
+    gap = float(singular[rank - 1] / singular[0]), below
+    return MomentSolution(solution, rank, gap, misfit, basis[:rank])
 
 
 def _exponents(size: int, order: int) -> NDArray[np.int64]:
@@ -228,4 +276,4 @@ def _multiplicities(exponents: NDArray[np.int64]) -> Float:
 
 
 def _monomials(exponents: NDArray[np.int64], points: Float) -> Float:
-    return np.asarray(np.prod(points[:, None, :] ** exponents[None], axis=2))
+    return np.asarray(np.prod(points[..., None, :] ** exponents, axis=-1))

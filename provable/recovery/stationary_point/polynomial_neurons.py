@@ -15,6 +15,7 @@ from provable.architectures import Activation, Polynomial
 from provable.observations import Observation
 from provable.recovery.batch.chain import FullyConnected
 from provable.recovery.stationary_point.polynomial_moments import MomentSolution, MomentSystem, solved
+from provable.symmetries import scaling_name
 
 Float = NDArray[np.float64]
 
@@ -40,7 +41,8 @@ class Neurons:
     gradients : array of shape (k, r)
         v_k ∇P(w_k) by the coordinates, the observed piece of the first layer.
     basis : array of shape (e, r)
-        Orthonormal basis of the span, e = d or d + 1; with a bias its first column is along the bias' own axis as seen there.
+        Orthonormal basis of the span or a larger space, e = d or d + 1; with a bias its first column is along the bias' own
+        axis as seen there.
     scale : float
         Median norm of the w_k, by which they were divided.
     anchored : float
@@ -62,18 +64,23 @@ class Neurons:
     activation: tuple[float, ...]
 
     @classmethod
-    def of(cls, observation: Observation) -> Neurons | None:
+    def of(cls, observation: Observation, samples: int | None = None) -> Neurons | None:
         """Read the neurons.
 
         Parameters
         ----------
         observation : Observation
             One that `supports` accepts.
+        samples : int, optional
+            A number of samples to work with. If the span of the neurons has fewer dimensions, coordinates are those of a
+            larger space: as many dimensions, and with a bias one more, which holds the axis of the bias. It need not hold
+            the samples, but some that explain as much, since an isometry that fixes the neurons (and that axis) moves them
+            there.
 
         Returns
         -------
         Neurons or None
-            None if all are zero, or none has a bias where the layer has one.
+            None if all are zero, or the bias of all is zero in a layer with one.
         """
         chain = FullyConnected.of(observation)
         first, last = chain.layers
@@ -87,6 +94,12 @@ class Neurons:
         inner, norms = inner[alive], norms[alive]
         _, singular, right = np.linalg.svd(inner / norms[:, None], full_matrices=False)
         basis = right[singular > SPAN_LEVEL * singular[0]].T
+        if samples is not None and samples > basis.shape[1]:
+            axes = np.eye(len(basis))
+            more = axes if first.bias is None else axes[:, ::-1]
+            size = min(samples + int(first.bias is not None), len(basis))
+            whole = _completed(basis, more)
+            basis = whole[:, :size]
         scale, anchored = float(np.median(norms)), 0.0
         if first.bias is not None:
             form = basis[-1]
@@ -112,6 +125,17 @@ class Neurons:
         """The moments that are unknown."""
         total = not self.anchored and (self.mass is not None or self.activation[0] != 0)
         return MomentSystem(self.activation, self.inner.shape[1], self.anchored, total)
+
+    @property
+    def symmetries(self) -> tuple[str, ...]:
+        """Symmetries of single atoms that no neuron sees, as words of a fibre."""
+        degrees = [int(degree) for degree in np.flatnonzero(self.activation)]
+        if self.anchored:
+            return ()
+        scaling = (scaling_name(degrees[0]),) if len(degrees) == 1 else ()
+        if len({degree % 2 for degree in degrees}) > 1:
+            return scaling
+        return (*scaling, "joint-sign" if degrees[0] % 2 else "point-sign")
 
     @property
     def distinct(self) -> int:
@@ -162,6 +186,20 @@ class Neurons:
         """
         inputs: Float = points @ self.basis.T / self.scale
         return inputs[:, :-1] / inputs[:, -1:] if self.anchored else inputs
+
+
+def _completed(basis: Float, more: Float) -> Float:
+    """Orthonormal columns: those given, then what more ones add to their span, in their order."""
+    columns = list(basis.T)
+    for vector in more.T:
+        rest = vector
+        for _ in range(2):  # the second pass removes what rounding left of the first
+            for column in columns:
+                rest = rest - (column @ rest) * column
+        length = float(np.linalg.norm(rest))
+        if length > SPAN_LEVEL:
+            columns.append(rest / length)
+    return np.array(columns).T
 
 
 def trimmed(activation: Activation) -> tuple[float, ...]:

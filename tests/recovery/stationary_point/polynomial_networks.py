@@ -50,6 +50,8 @@ def exact_network(
 ) -> Observation:
     """A stationary point with these data and all neurons that a search finds."""
     outer, inner = stationary_neurons(measure, activation, biased=biased, starts=100 * 2**measure.size, rng=rng)
+    if not len(outer):  # a dead neuron, of which nothing follows
+        outer, inner = np.zeros(1), np.zeros((1, inner.shape[1]))
     mass = float(measure.coefficients.sum()) if options.get("mass") else None
     return network(outer, inner, activation, biased=biased, batch_size=measure.size, mass=mass)
 
