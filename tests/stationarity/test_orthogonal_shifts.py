@@ -34,7 +34,7 @@ def test_the_nearest_data_set_that_cannot_be_told_apart(point, seed):
     # floats find the same data set, from other bases
     size = max(np.abs(targets).max(), np.abs(point.points).max())
     gap = [np.linalg.svd(matrix, compute_uv=False) for matrix in (point.parameters["0/weight"],)]
-    condition = float(max(s[0] / s[s > 1e-9 * s[0]].min() for s in gap))
+    condition = max((float(s[0] / s[s > 1e-9 * s[0]].min()) for s in gap if s[0] > 0), default=1.0)
     sensitivities = np.linalg.svd(to_float(cells.sensitivities(coefficients)), compute_uv=False)
     if sensitivities[0] > 0:
         condition *= float(sensitivities[0] / sensitivities[sensitivities > 1e-9 * sensitivities[0]].min())
