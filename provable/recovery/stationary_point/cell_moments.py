@@ -252,10 +252,13 @@ class CellMoments:
         mass = self.masses
         if arrangement.biased:
             rows = np.stack([label * arrangement.slopes(patterns) for label in LABELS], axis=1)
+            scale = float(np.sum(arrangement.weights))  # so that tolerances do not depend on the size of θ
+            rows, mass = rows / scale, mass / scale
             outputs: Any = scipy.sparse.block_diag(list(rows.reshape(2 * cells, 1, size)), format="csr")
             units: Any = scipy.sparse.block_diag(list(-mass.reshape(2 * cells, 1, size)), format="csr")
             system = scipy.sparse.vstack([system, outputs], format="csr")
             moving = scipy.sparse.vstack([moving, units], format="csr")
+            mass = self.masses
         toward = arrangement.signs[:, None] * arrangement.directions
         places = np.eye(size)[: arrangement.basis.shape[1]]
         sides = []

@@ -58,6 +58,9 @@ ENOUGH = 10
 NORMALISED = 1e-9
 """Margins this near to 1 are that of the max-margin problem as it is stated, y f >= 1; data of margin 1 are preferred."""
 
+LARGER = 10.0
+"""Where data of larger margins are found, θ is not normalised to 1."""
+
 DIFFERENT = 1e-6
 """Sets of samples of which one is farther than this from all of the other, relative to their size, are different."""
 
@@ -181,12 +184,14 @@ def _solutions(program: CellMoments, margins: list[float], rng: np.random.Genera
             if refined is not None and not any(_are_same(refined.atoms, other.atoms) for other in found):
                 found.append(refined)
                 nothing_new = 0
-    return sorted(found, key=_preference)
+    largest = max((one.margin for one in found), default=1.0)
 
+    def preference(solution: Refined) -> tuple[bool, int, int, float]:
+        # 1 is the margin of the problem as it is stated; beside far larger ones it is that of a network of another size.
+        stated = math.isclose(solution.margin, 1.0, rel_tol=NORMALISED) and largest < LARGER
+        return not stated, len(solution.atoms.coefficients), solution.open_directions, solution.misfit
 
-def _preference(solution: Refined) -> tuple[bool, int, int, float]:
-    normalised = math.isclose(solution.margin, 1.0, rel_tol=NORMALISED)
-    return not normalised, len(solution.atoms.coefficients), solution.open_directions, solution.misfit
+    return sorted(found, key=preference)
 
 
 def _judged(observation: Observation, program: CellMoments, solutions: list[Refined]) -> Recovery:

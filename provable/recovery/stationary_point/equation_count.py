@@ -134,14 +134,16 @@ class EquationCount:
         per_sample = self.unknowns_per_sample - self.equations_per_sample - self._fewer
         extra = f" and {self.common_unknowns} in common" if self.common_unknowns else ""
         scale = " up to scale" if self.scaling else ""
-        net = f"each sample has {per_sample} unknowns{scale} that its own margin or loss does not fix{extra}"
+        unknowns = f"{per_sample} unknown{'' if per_sample == 1 else 's'}{scale}"
+        net = f"each sample has {unknowns} that its own margin or loss does not fix{extra}"
         if not self.equations_per_sample:
-            net = f"each sample has {per_sample} unknowns{scale}"
-        end = f"so at most {self.largest} samples can be determined"
+            net = f"each sample has {unknowns}"
+        end = f"so at most {self.largest} sample{'' if self.largest == 1 else 's'} can be determined"
         if self.verdict != "undetermined":
             return f"{known}, and {net}, {end}"
-        number = f"{self.samples} samples" if self.samples else f"at least {max(self.rank, 1)} samples"
-        return f"undetermined: {number} are behind the point, {known}, and {net}, {end}"
+        count = self.samples or max(self.rank, 1)
+        number = f"{'' if self.samples else 'at least '}{count} sample{' is' if count == 1 else 's are'}"
+        return f"undetermined: {number} behind the point, {known}, and {net}, {end}"
 
     @property
     def _fewer(self) -> int:

@@ -165,7 +165,7 @@ def test_no_data_have_a_margin_beyond_what_the_network_reaches():
     assert arrangement.patterns(2) is None
 
 
-@pytest.mark.parametrize("dimension, count, seed", [(1, 6, 0), (1, 6, 2), (1, 8, 3), (2, 6, 2), (2, 6, 3)])
+@pytest.mark.parametrize("dimension, count, seed", [(1, 6, 0), (1, 8, 3), (2, 6, 2), (2, 6, 3)])
 def test_the_only_solution_is_every_vertex_and_others_are_told_from_it(dimension, count, seed):
     net, rng = largest_margin(dimension, count, seed), np.random.default_rng(0)
     arrangement = Arrangement.of(observed(net))
@@ -237,6 +237,17 @@ def test_splitting_and_permuting_neurons_changes_nothing():
     result = recover(Observation("stationary-point", wider, Parameters(wider, pieces)), np.random.default_rng(0))
     assert result.status == "consistent"
     assert np.max(errors(result.points, net.points[support(net)])) < 1e-9
+
+
+@pytest.mark.parametrize("factor", [1e-3, 30.0])
+def test_the_size_of_the_network_does_not_matter(factor):
+    net = largest_margin(1, 6, 2)
+    scaled = Parameters(net.architecture, {key: factor * array for key, array in net.parameters.items()})
+    result = recover(Observation("stationary-point", net.architecture, scaled), np.random.default_rng(0))
+    assert result.status == "consistent"
+    assert len(result.points) == np.count_nonzero(support(net))
+    assert np.max(errors(result.points, net.points[support(net)])) < 1e-9
+    assert f"margin {factor**2:.6g}," in result.reason
 
 
 @pytest.mark.parametrize("size", [1e-4, 1e-2])
