@@ -5,7 +5,7 @@ constructed for the same θ, at least the diameter of the digits away from them 
 ``other_data.csv`` (one line for each construction) and ``other_data.png`` (digits behind one trained network, other digits
 behind the same network, and the part of the digits that the network holds). Run with
 
-    python experiments/other_data.py [FOLDER] [--seed N]
+    python experiments/other_data.py [FOLDER] [--seed N] [--surveyed N]
 
 FOLDER is the current one by default. It takes about a minute of one processor.
 """
@@ -25,6 +25,7 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from provable.architectures import Architecture, Layer, Linear, ReLU
+from provable.errors import InputError
 from provable.max_margin import maximise_margin
 from provable.networks import Parameters
 from provable.stationarity.activation_cells import ActivationCells, CellMeasure, activation_cells
@@ -53,6 +54,7 @@ COLUMNS = (
 )
 SHOWN = 10
 ROUNDS = 20_000
+SURVEYED = (1, 2, 3, 5, 8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +126,32 @@ def largest_margin(name: str, components: int | None, count: int, seed: int) -> 
     network = maximise_margin(points, labels, rng=seed)
     slopes = {"1": network.clarke_weights}
     return Stationary(name, network.architecture, network.parameters, points, labels, network.multipliers, slopes)
+
+
+def survey(dimension: int, seeds: int) -> str:
+    """How many networks of largest margin for random data have other data as far away as the data's diameter."""
+    far, everywhere, alone, networks, largest = 0, 0, 0, 0, 0.0
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        count, bias = int(rng.integers(4, 11)), bool(rng.integers(2))
+        points, labels = rng.standard_normal((count, dimension)), rng.choice([-1.0, 1.0], count)
+        try:
+            found = maximise_margin(points, labels, bias=bias, rng=seed)
+        except InputError:  # without bias on a line samples of both labels are on one ray
+            continue
+        slopes = {"1": found.clarke_weights}
+        result = alternative_data(
+            found.architecture, found.parameters, points, labels, found.multipliers, slopes=slopes, rng=seed
+        )
+        networks += 1
+        alone += not result.found
+        far += any(other.distances.hausdorff >= result.diameter for other in result.found)
+        everywhere += any(other.distances.separation >= result.diameter for other in result.found)
+        largest = max([largest, *(other.change for other in result.found)])
+    return (
+        f"{networks} networks for random samples of {dimension} entries: {alone} without other data, {far} with other data "
+        f"a diameter away (Hausdorff), {everywhere} with all samples a diameter away; change {largest:.0e} at most"
+    )
 
 
 def lines(network: Stationary, result: Alternatives) -> list[dict[str, object]]:
@@ -224,6 +252,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path())
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--surveyed", type=int, default=20, help="random data sets for each dimension")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     seed, rows = arguments.seed, []
@@ -252,6 +281,8 @@ def main() -> None:
         ]
         remark = "" if row.get("fibre") else row["remark"]
         sys.stdout.write(f"{row['network']:<40} {row['construction']:<14}{' '.join(numbers)} {remark}\n")
+    for dimension in SURVEYED:
+        sys.stdout.write(survey(dimension, arguments.surveyed) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from provable import arithmetic
 from provable.architectures import Architecture, Flatten, Identity, Layer, LeakyReLU, Linear, ReLU
-from provable.arithmetic import Array
+from provable.arithmetic import Array, Float
 from provable.errors import InputError, UnsupportedError
 from provable.measures import as_numbers
 from provable.networks import Parameters
 
 KINK = 1e-9
-"""Pre-activations below this multiple of Σ_j |w_j x_j| + |b| count as zero in float64; training leaves about 1e-12."""
+"""Pre-activations below this multiple of ‖w‖ ‖x‖ + |b| count as zero in float64; training leaves about 1e-12."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,6 +242,31 @@ class ActivationCells:
                 current = current * self.slopes[path][origin]
         return np.concatenate([pieces[name].reshape(-1) for name in self.architecture.parameter_shapes])
 
+    def tangent_sizes(self, measure: CellMeasure) -> Float:
+        """The norms of the terms of the embedding, which rounding is relative to.
+
+        Parameters
+        ----------
+        measure : CellMeasure
+            Any atoms.
+
+        Returns
+        -------
+        ndarray of shape (k,)
+            ‖Σ_k c_jk ∇_θ f_k(x_j; θ)‖ of each atom, in float64.
+        """
+        current = measure.coefficients
+        values = self._forward(measure.points, measure.origin)
+        squares = np.zeros(len(measure.points))
+        for (path, layer), received in zip(reversed(self.layers), reversed(values[:-1]), strict=True):
+            if isinstance(layer, Linear):
+                inputs = (arithmetic.to_float(received) ** 2).sum(axis=1) + layer.bias
+                squares += (arithmetic.to_float(current) ** 2).sum(axis=1) * inputs
+                current = current @ self.parameters[f"{path}/weight"]
+            else:
+                current = current * self.slopes[path][measure.origin]
+        return np.asarray(np.sqrt(squares))
+
     def sensitivities(self, coefficients: Array) -> Array:
         """What the first layer's units contribute: its gradient is ΔᵀX.
 
@@ -416,7 +441,10 @@ def _signs(parameters: Parameters, linear: tuple[str, Layer], received: Array, v
     if arithmetic.kind(value) == "float64":
         path, layer = linear
         assert isinstance(layer, Linear)
-        threshold = KINK * _affine(parameters.map_numbers(np.abs), path, layer, np.abs(received))
+        weights = np.linalg.norm(parameters[f"{path}/weight"], axis=1)
+        inputs = np.linalg.norm(received, axis=1, keepdims=True)
+        bias = np.abs(parameters[f"{path}/bias"]) if layer.bias else 0.0
+        threshold = KINK * (inputs * weights + bias)
     positive = np.asarray(value > threshold, dtype=np.bool_)
     negative = np.asarray(-value > threshold, dtype=np.bool_)
     return positive.astype(np.int8) - negative.astype(np.int8)

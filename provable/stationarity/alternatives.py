@@ -10,7 +10,7 @@ import numpy as np
 
 from provable import arithmetic
 from provable.architectures import Architecture
-from provable.arithmetic import Array, Float
+from provable.arithmetic import EPSILON, Array, Float
 from provable.errors import InputError, UnsupportedError
 from provable.measures import as_numbers
 from provable.networks import Parameters
@@ -44,6 +44,8 @@ class Alternative:
         The slopes (Clarke weights) with which it is stationary, by the path of the activation.
     change : float
         ‖Σ λ'y'∇f' - Σ λ y ∇f‖ / ‖θ‖, exact before it is rounded if the numbers are rational.
+    rounding : float
+        Σ λ' ‖∇f'‖ 2⁻⁵² / ‖θ‖: what a unit of rounding in every term comes to. Large and cancelling multipliers make it large.
     margins : ndarray of shape (k,)
         y f of its samples.
     margins_before : ndarray of shape (k,)
@@ -64,6 +66,7 @@ class Alternative:
     multipliers: Array
     slopes: Mapping[str, Array]
     change: float
+    rounding: float
     margins: Array
     margins_before: Array
     in_cells: bool
@@ -316,6 +319,7 @@ class _Builder:
                 multipliers=measure.coefficients[:, 0] * labels,
                 slopes={path: slopes[origin] for path, slopes in cells.slopes.items()},
                 change=_norm(cells.embedding(measure) - self.before) / (self.norm or 1.0),
+                rounding=float(cells.tangent_sizes(measure).sum()) * EPSILON / (self.norm or 1.0),
                 margins=labels * cells.outputs(measure)[:, 0],
                 margins_before=labels * outputs[origin],
                 in_cells=cells.contains(measure),

@@ -14,7 +14,7 @@ from provable.arithmetic import EPSILON, RATIONAL, to_float
 from provable.errors import InputError, UnsupportedError
 from provable.measures import Measure
 from provable.networks import Parameters, embed, forward, gradient_jacobian
-from provable.stationarity.activation_cells import activation_cells
+from provable.stationarity.activation_cells import CellMeasure, activation_cells
 from provable.stationarity.alternatives import alternative_data
 from provable.stationarity.data_distances import data_distances, diameter
 from provable.theorems.strategies.stationary_points import stationary_points
@@ -47,14 +47,25 @@ def test_every_alternative_is_exact_on_rationals(point):
 @given(POINTS)
 def test_floats_agree_up_to_rounding(point):
     result = alternatives_of(point)
+    depth = 1 + len(point.architecture.layers) // 2
+    weight = point.parameters["0/weight"]
+    widest = max(shape[0] for shape in point.architecture.parameter_shapes.values())
     for other in result.found:
-        size = np.linalg.norm(to_float(other.points), axis=1).max() * np.linalg.norm(other.multipliers)
-        weights = np.linalg.norm(point.parameters.vector())
-        depth = 1 + len(point.architecture.layers) // 2
-        # a sum over samples of products of one matrix for each layer; biases count as inputs of size one
-        bound = 30 * (len(other.points) + 8 * depth) * EPSILON * (1 + size) * (1 + weights) ** (depth - 1)
-        assert other.change * weights <= bound
+        # sums over samples and units, of terms that go through one product for each layer
+        operations = len(other.points) + depth * (weight.shape[1] + widest)
+        assert other.change <= 30 * operations * other.rounding
         assert other.in_cells
+
+
+@given(stationary_points(depths=(2, 3)))
+def test_sizes_of_tangents_are_their_norms(point):
+    cells = activation_cells(point.architecture, point.parameters, point.points)
+    coefficients = (point.weights * point.labels)[:, None]
+    found = cells.tangent_sizes(cells.measure(coefficients))
+    for index, size in enumerate(found):
+        alone = CellMeasure(point.points[index : index + 1], coefficients[index : index + 1], np.array([index]))
+        wanted = np.linalg.norm(cells.embedding(alone))
+        assert abs(size - wanted) <= 30 * 8 * EPSILON * wanted
 
 
 @given(POINTS, st.sampled_from((None, 1.0, 1e3)))
