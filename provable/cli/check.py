@@ -145,6 +145,14 @@ def in_numbers(certificate: str) -> str:
         free = data["free_inputs"]
         but = f", but for {free} inputs on which nothing depends" if free else ""
         return f"{what}, wherever it lies, is within {_rounded(Fraction(data['rho']), up=True)} of this one{but}"
+    if document["claim"] == "univariate-support":
+        low, high = (float(Fraction(bound)) for bound in data["margin"])
+        eta, rho, outside = (Fraction(data[key]) for key in ("eta", "rho", "outside"))
+        return (
+            f"whatever samples with margin {(low + high) / 2:.9g} explain the network up to {_rounded(eta, up=False)}, some "
+            f"lie within {_rounded(rho, up=True)} of each of the {len(data['points'])} points; all others weigh "
+            f"{_rounded(outside, up=True)} together at most"
+        )
     radius, eta, rho = (Fraction(data[key]) for key in ("radius", "eta", "rho"))
     return (
         f"whatever lies within {_rounded(radius, up=False)} of these points and coefficients and explains the observation "

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from provable import checker
 from provable.architectures import Architecture, Linear, ReLU
+from provable.cli.check import in_numbers
 from provable.networks import Parameters
 from provable.observations import Observation
 from provable.recovery.stationary_point import univariate
@@ -53,6 +54,11 @@ def test_it_is_accepted_and_says_what_was_proved(claim):
     result = checker.check(document, observation=evidence)
     assert result.valid and result.claim == "univariate-support"
     assert "all 4 points" in result.reason
+
+
+def test_the_command_line_says_what_it_proves(claim):
+    text = in_numbers(json.dumps(claim[1]))
+    assert text.startswith("whatever samples with margin 1 explain") and "each of the 4 points" in text
 
 
 def test_it_needs_its_own_observation(claim):

@@ -30,6 +30,7 @@ from provable.observations import Observation
 from provable.recovery.acceptance import nothing_found
 from provable.recovery.method import Method
 from provable.recovery.result import Recovery
+from provable.recovery.stationary_point.univariate_equations import SMALLEST
 from provable.recovery.stationary_point.univariate_measures import (
     Fit,
     best_fits,
@@ -97,6 +98,10 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     network = read_network(observation.architecture, observation.parameters)
     if not network.neurons:
         return nothing_found(observation, NAME, "all parameters are zero, which no sample explains")
+    largest = max(abs(number) for neuron in network.neurons for number in (neuron.weight, neuron.bias, neuron.outer))
+    if not SMALLEST < largest < 1 / SMALLEST:
+        reason = f"the largest parameter is {float(largest):.2g}; {SMALLEST:.2g} to {1 / SMALLEST:.2g} is accepted"
+        return nothing_found(observation, NAME, reason)
     unbalance = imbalance(network)
     if unbalance > LARGEST_IMBALANCE:
         reason = f"not at a stationary point: incoming and outgoing weights differ by {unbalance:.2g} of their norm"

@@ -29,6 +29,12 @@ Float = NDArray[np.float64]
 SAME_KNOT = 1e-9
 """Knots whose angles arctan t differ by less belong together: neurons reach their common knot up to rounding only."""
 
+MOST_OPEN = 3
+"""Of more equations that face one way with knots next to one point all slopes are taken for equal."""
+
+SMALLEST = 2.0**-200
+"""Smaller outer weights are taken for zero: their squares leave the range of floats."""
+
 
 @dataclasses.dataclass(frozen=True)
 class MomentEquation:
@@ -74,13 +80,15 @@ class Column:
     slopes: tuple[float, ...]
 
 
-def moment_equations(network: UnivariateNetwork) -> tuple[MomentEquation, ...]:
+def moment_equations(network: UnivariateNetwork, same_knot: float = SAME_KNOT) -> tuple[MomentEquation, ...]:
     """Merge the neurons that say the same.
 
     Parameters
     ----------
     network : UnivariateNetwork
-        The network; neurons without outer weight say nothing and are left out.
+        The network; neurons without outer weight to speak of say nothing and are left out.
+    same_knot : float, optional
+        Neighbouring knots whose angles differ by less belong together.
 
     Returns
     -------
@@ -89,14 +97,14 @@ def moment_equations(network: UnivariateNetwork) -> tuple[MomentEquation, ...]:
     """
     kinds: dict[tuple[int, int], list[Neuron]] = {}
     for neuron in network.neurons:
-        if neuron.outer and (neuron.side or neuron.bias > 0):
+        if abs(neuron.outer) > SMALLEST and (neuron.side or neuron.bias > 0):
             kinds.setdefault((abs(neuron.side), neuron.side), []).append(neuron)
     result = []
     for (_, side), members in sorted(kinds.items()):
         ordered = sorted(members, key=_knot_and_sign)
         groups: list[list[Neuron]] = []
         for neuron in ordered:
-            if groups and _alike(groups[-1][-1], neuron):
+            if groups and _alike(groups[-1][-1], neuron, same_knot):
                 groups[-1].append(neuron)
             else:
                 groups.append([neuron])
@@ -108,10 +116,10 @@ def _knot_and_sign(neuron: Neuron) -> tuple[bool, float]:
     return neuron.outer > 0, float(neuron.knot) if neuron.side else 0.0
 
 
-def _alike(first: Neuron, second: Neuron) -> bool:
+def _alike(first: Neuron, second: Neuron, same_knot: float) -> bool:
     if (first.outer > 0) != (second.outer > 0):
         return False
-    return not first.side or bool(np.arctan(float(second.knot)) - np.arctan(float(first.knot)) <= SAME_KNOT)
+    return not first.side or bool(np.arctan(float(second.knot)) - np.arctan(float(first.knot)) <= same_knot)
 
 
 def _merged(side: int, neurons: tuple[Neuron, ...]) -> MomentEquation:
@@ -170,16 +178,22 @@ def _vertices(level: Level, knots: Float, kink: float, narrow: float) -> list[fl
 
 
 def _patterns(equations: tuple[MomentEquation, ...], point: float, kink: float) -> list[list[float]]:
-    """Slopes at a point: at knots both extremes, alike for all neurons that face one way, and independent otherwise."""
-    patterns: list[list[float]] = [[]]
-    for equation in equations:
-        if equation.side == 0:
-            options = [1.0]
-        elif abs(point - equation.knot) <= kink:
-            options = [0.0, 1.0]
-        else:
-            options = [float(equation.side * (point - equation.knot) > 0)]
-        patterns = [[*pattern, option] for pattern in patterns for option in options]
+    """Slopes at a point: at a knot both extremes, independently for different knots there, together if there are many."""
+    sure: list[float] = []
+    near: dict[int, list[int]] = {1: [], -1: []}
+    for place, equation in enumerate(equations):
+        if equation.side and abs(point - equation.knot) <= kink:
+            near[equation.side].append(place)
+        sure.append(float(equation.side == 0 or equation.side * (point - equation.knot) > 0))
+    patterns = [sure]
+    for places in near.values():
+        together = [places] if len(places) > MOST_OPEN else [[place] for place in places]
+        for part in together:
+            patterns = [
+                [option if place in part else slope for place, slope in enumerate(pattern)]
+                for pattern in patterns
+                for option in (0.0, 1.0)
+            ]
     return patterns
 
 

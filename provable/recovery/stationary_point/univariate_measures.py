@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from provable.recovery.stationary_point.univariate_equations import (
+    SAME_KNOT,
     Column,
     MomentEquation,
     columns_of,
@@ -30,6 +31,9 @@ TOLERANCES = (2.0**-36, 2.0**-30, 2.0**-23, 2.0**-17)
 
 CONSTANT = 2**30
 """A neuron with a knot this far away, in the unit of the constant input, is as good as constant."""
+
+MOST_EQUATIONS = 64
+"""Of networks with more different neurons only the normalised margin is tried: every margin costs a fit."""
 
 ACCEPTED = 64.0
 """A relative residual up to this multiple of the margin's error counts as stationary with that error."""
@@ -164,7 +168,8 @@ def possible_margins(network: UnivariateNetwork, equations: tuple[MomentEquation
     -------
     tuple of float
         One, the margin by which problems are normalised, and |f| at the ratio of the moments between two neighbouring
-        knots of one side, beyond the last, and at the knots; ascending behind the one.
+        knots of one side, beyond the last, and at the knots; ascending behind the one. That one alone if there are more
+        than `MOST_EQUATIONS`.
     """
     moments = {side: [np.zeros(2)] * (side < 0) for side in (-1, 0, 1)}
     for equation in sorted(equations, key=_by_knot):
@@ -175,7 +180,10 @@ def possible_margins(network: UnivariateNetwork, equations: tuple[MomentEquation
     cells += totals + [total - end for total in totals for end in (moments[1][0], moments[-1][-1])]
     with np.errstate(all="ignore"):
         ratios = [float(cell[0] / cell[1]) for cell in cells]
-    points = [Fraction(ratio) for ratio in ratios if np.isfinite(ratio)] + list(network.knots)
+    knots = [equation.knot for equation in equations]
+    if len(equations) > MOST_EQUATIONS:
+        return (1.0,)
+    points = [Fraction(point) for point in (*ratios, *knots) if np.isfinite(point)]
     return (1.0, *sorted({abs(float(network(point))) for point in points} - {0.0, 1.0}))
 
 
@@ -197,16 +205,22 @@ def best_fits(network: UnivariateNetwork) -> tuple[Fit, ...]:
         The normalised margin one, with the smallest error with which it is accepted, and all others that are with the same;
         if it is not, those accepted with the smallest error with which one is; if none is, the one that fits best.
     """
-    equations = moment_equations(network)
-    first, *others = possible_margins(network, equations)
-    fits = [fit(network, equations, first, tolerance) for tolerance in TOLERANCES]
-    normalised = next((each for each in fits if each.accepted), None)
-    smallest = min(fits, key=_by_residual)
+    smallest: Fit | None = None
+    normalised: Fit | None = None
+    for tolerance in TOLERANCES:
+        equations = moment_equations(network, max(SAME_KNOT, ACCEPTED * tolerance))
+        each = fit(network, equations, 1.0, tolerance)
+        if each.accepted:
+            normalised = each
+            break
+        smallest = each if smallest is None or each.residual < smallest.residual else smallest
     for tolerance in TOLERANCES if normalised is None else (normalised.tolerance,):
-        fits = [fit(network, equations, margin, tolerance) for margin in others]
+        equations = moment_equations(network, max(SAME_KNOT, ACCEPTED * tolerance))
+        fits = [fit(network, equations, margin, tolerance) for margin in possible_margins(network, equations)[1:]]
         if found := [each for each in (normalised, *fits) if each is not None and each.accepted]:
             return _distinct(found)
-        smallest = min([smallest, *fits], key=_by_residual)
+        smallest = min([*fits, *([] if smallest is None else [smallest])], key=_by_residual)
+    assert smallest is not None  # the first margin was not accepted, so it is there
     return (smallest,)
 
 

@@ -208,6 +208,24 @@ def test_a_network_that_is_nearly_stationary_is_recovered_nearly(noise):
     )  # slopes of f down to 0.01, angles of knots down to 0.01
 
 
+def test_many_neurons_that_are_nearly_alike():
+    """As training leaves them: every neuron in twenty parts, with errors well above rounding; points on knots included."""
+    found, rng = trained(2), np.random.default_rng(8)
+    parts = np.sqrt(rng.dirichlet(np.ones(20), len(found.outer))).ravel()
+    which = np.repeat(np.arange(len(found.outer)), 20)
+    errors = 1 + 1e-6 * rng.standard_normal((3, len(which)))
+    inner = found.inner[which] * (parts * errors[:2]).T
+    recovered = univariate.recover(observation_of(inner, found.outer[which] * parts * errors[2]), rng)
+    assert recovered.status in ("certified", "partial")
+    assert np.max(distance(recovered, found.support)) < 1e-2  # 1e4 times the errors, as above
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-150, 1e150])
+def test_sizes_beyond_floats_squares_are_refused(size):
+    recovered = univariate.recover(observation_of(size * np.array([[0.6, 0.8]]), np.array([size])), RNG)
+    assert recovered.status == "failed" and "is accepted" in recovered.reason
+
+
 def test_a_network_that_is_at_no_stationary_point_is_refused_with_the_residual():
     rng = np.random.default_rng(0)
     unbalanced = univariate.recover(observation_of(rng.standard_normal((4, 2)), rng.standard_normal(4)), rng)
