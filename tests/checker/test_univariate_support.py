@@ -148,7 +148,8 @@ def test_noise_never_breaks_the_checker(data):
         )
     )
     result = checker.check(changed, observation=evidence)
-    weaker = key in ("rho", "coefficient_rho", "outside")  # a larger bound is true as well
+    # a larger bound is true as well
+    weaker = key in ("rho", "coefficient_rho", "outside") or changed["data"] == document["data"]
     assert "broke down" not in result.reason and (weaker or not result.valid)
 
 
