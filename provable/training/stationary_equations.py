@@ -33,6 +33,9 @@ Mask = NDArray[np.bool_]
 MOST_NEWTON_STEPS = 25
 """Newton steps for one choice of kinks."""
 
+PATIENCE = 8
+"""After so many steps the residual has to be a third of what it was."""
+
 SHORTEST_STEP = 2.0**-10
 """Steps that have to be shortened more than this are given up."""
 
@@ -185,11 +188,14 @@ def newton(problem: Problem, candidate: Candidate, *, tolerance: float = 1e-14) 
         The last point at which the norm of the equations fell.
     """
     current, there = candidate, evaluate(problem, candidate)
-    norm = float(np.linalg.norm(there.equations))
-    for _ in range(MOST_NEWTON_STEPS):
-        if norm <= tolerance * float(np.linalg.norm(current.theta)):
+    norm = first = float(np.linalg.norm(there.equations))
+    for step in range(MOST_NEWTON_STEPS):
+        size = float(np.linalg.norm(current.theta))
+        if norm <= tolerance * size or (step >= PATIENCE and norm > 0.3 * first):
             break
-        direction = _direction(problem, current, there)
+        # far away directions need not be exact; near the end the error has to fall with the square of the residual
+        exact = min(1e-3, max(1e-10, 0.01 * norm / size)) if size else 1e-10
+        direction = _direction(problem, current, there, exact)
         length = 1.0
         while True:
             moved = _moved(problem, current, length * direction)
@@ -218,7 +224,7 @@ def _moved(problem: Problem, candidate: Candidate, step: Float) -> Candidate:
     return replace(candidate, theta=theta, multipliers=multipliers, kink_multipliers=taus)
 
 
-def _direction(problem: Problem, candidate: Candidate, there: Evaluation) -> Float:
+def _direction(problem: Problem, candidate: Candidate, there: Evaluation, exact: float) -> Float:
     from scipy.sparse.linalg import LinearOperator, minres
 
     size, count = len(candidate.theta), np.count_nonzero(candidate.support)
@@ -243,7 +249,7 @@ def _direction(problem: Problem, candidate: Candidate, there: Evaluation) -> Flo
 
     length = len(there.equations)
     operator = LinearOperator((length, length), matvec=product, dtype=np.float64)
-    found, _ = minres(operator, -there.equations, rtol=1e-10, maxiter=3000)
+    found, _ = minres(operator, -there.equations, rtol=exact, maxiter=3000)
     return np.asarray(found, dtype=np.float64)
 
 

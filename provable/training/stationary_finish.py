@@ -45,6 +45,9 @@ STALLED = 1e-6
 SHARES = (0.02, 0.1, 0.25)
 """A unit that spends at least this share of the time on either side of zero is on a kink; if one fails the next is tried."""
 
+FAR = 0.1
+"""A failure with a larger residual is not due to a few kinks, and is the last."""
+
 DEAD = 1e-9
 """Hidden units of this size relative to the largest of their layer are set to zero."""
 
@@ -104,6 +107,8 @@ def finish(problem: Problem, theta: Float, slopes: Pattern, multipliers: Float) 
         results.append(_finish(problem, theta, slopes, multipliers, share))
         if not results[-1].reason:
             return results[-1]
+        if results[-1].residual > FAR:
+            break
     return min(results, key=_residual)
 
 

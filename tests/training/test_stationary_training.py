@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
@@ -72,7 +74,11 @@ def test_max_margin_points_satisfy_all_conditions(seed, loss):
     architecture = network((10,), ReLU(), 3)
     points, labels = separated(5, 3, seed)
     start = small_first_layer(architecture, size=0.3, rng=seed)
-    found = train_to_stationarity(architecture, start, points, labels, loss=loss, steps=2500)
+    try:
+        found = train_to_stationarity(architecture, start, points, labels, loss=loss, steps=2500)
+    except InputError as error:  # a sample for which all units are off stays where it is
+        assert re.search(r"has the margin -?0 after", str(error))
+        reject()
     assert found.margins.min() == pytest.approx(1, abs=1e-10)
     assert found.multipliers.min() >= 0
     assert abs(clarke_gap(found) - found.residual) <= 1e-12
@@ -237,6 +243,45 @@ def test_networks_and_labels_that_have_no_margin_are_refused():
         train_to_stationarity(relu, Parameters.random(relu, rng=0), twice, np.append(labels, -labels[0]), steps=300)
     with pytest.raises(InputError, match="inputs: found no samples"):
         train_to_stationarity(relu, Parameters.random(relu, rng=0), points[:0], labels[:0])
+
+
+EXTREME = {
+    "one sample": (slice(0, 1), 1.0),
+    "one class": (slice(0, 3, 2), 1.0),
+    "duplicates": ([0, 0, 1, 1, 2], 1.0),
+    "opposite labels far apart": ([0, 1], 100.0),
+    "small": (slice(0, 4), 1e-3),
+}
+
+
+@pytest.mark.parametrize("decay", [1e-3, 0.0])
+@pytest.mark.parametrize("name", EXTREME)
+def test_degenerate_samples(name, decay):
+    """Either the point passes, or it is said why not; nothing warns or breaks."""
+    chosen, factor = EXTREME[name]
+    points, labels = np.random.default_rng(0).standard_normal((4, 2)), np.array([1.0, -1.0, 1.0, -1.0])
+    points, labels = factor * points[chosen], labels[chosen]
+    architecture = network((8,), ReLU(), 2)
+    start = small_first_layer(architecture, size=0.1, rng=1)
+    try:
+        found = train_to_stationarity(architecture, start, points, labels, weight_decay=decay, steps=1500)
+    except InputError as error:
+        assert "has the margin" in str(error) and decay == 0 and name == "small"
+        return
+    assert clarke_gap(found) == pytest.approx(found.residual, abs=1e-11)
+    assert found.finished == (found.reason == "")
+    assert found.finished or name == "small"
+
+
+def test_samples_in_one_dimension():
+    """Knots lie on samples: kinks are the rule."""
+    architecture = network((10,), ReLU(), 1)
+    points, labels = np.array([[-1.0], [0.0], [1.0], [2.5]]), np.array([1.0, -1.0, 1.0, 1.0])
+    start = small_first_layer(architecture, size=0.3, rng=1)
+    found = train_to_stationarity(architecture, start, points, labels, steps=3000)
+    assert found.finished, found.reason
+    assert clarke_gap(found) <= 1e-12
+    assert found.margins.min() == pytest.approx(1, abs=1e-11)
 
 
 def test_forward_of_the_result_agrees_with_its_outputs():
