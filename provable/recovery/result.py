@@ -46,7 +46,8 @@ class Recovery:
     method : str
         The name of the method, empty if none supports the observation.
     fibre : tuple of str
-        The symmetries that the observation leaves open: ``"permutation"``, ``"joint-sign"``, ``"positive-scaling"``,
+        The symmetries that the observation leaves open: ``"permutation"``, ``"joint-sign"`` for (-x, -c), ``"point-sign"``
+        for (-x, c), ``"positive-scaling"`` for (t x, c / t) and ``"positive-scaling:p"`` for (t x, c / tᵖ) with t > 0,
         ``"null-space:k"`` (a k-dimensional space of directions).
     status : {"certified", "consistent", "partial", "failed"}
         ``certified``: a certificate was made and the independent checker accepts it. ``consistent``: the residual is at

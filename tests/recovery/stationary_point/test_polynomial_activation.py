@@ -22,11 +22,14 @@ from provable.recovery.acceptance import relative_misfit
 from provable.recovery.batch.chain import FullyConnected
 from provable.recovery.stationary_point import polynomial_activation
 from provable.recovery.stationary_point.polynomial_neurons import Neurons
+from provable.rigor.certificates import Refusal
+from provable.rigor.isolated_recovery import certify, open_scaling
 from provable.symmetries import is_symmetry
 from tests.recovery.stationary_point.polynomial_networks import exact_network, network, samples, trained_network
 
 CUBE, QUARTIC = Polynomial(coefficients=(0.0, 0.0, 0.0, 1.0)), Polynomial(coefficients=(0.0, 0.0, 0.0, 0.0, 1.0))
 QUINTIC = Polynomial(coefficients=(0.0,) * 5 + (0.5,))
+SQUARE = Polynomial(coefficients=(0.0, 0.0, 1.0))
 MIXED, EVEN = Polynomial(coefficients=(0.0, 0.1, 0.2, 1.0)), Polynomial(coefficients=(0.0, 0.0, 0.2, 0.0, 1.0))
 CONSTANT = Polynomial(coefficients=(0.1, 0.0, 0.2, 0.7, 0.0))
 KINDS = [
@@ -252,6 +255,50 @@ def test_the_scaling_of_a_certificate_is_the_network_s() -> None:
         assert not check(json.dumps(changed), observation=observation.to_bytes()).valid
     del document["data"]["modulo"]
     assert not check(json.dumps(document), observation=observation.to_bytes()).valid
+    for modulo, reason in (
+        (("positive-scaling",), "scales by positive-scaling:3, and not by positive-scaling"),
+        (("positive-scaling:2",), "scales by positive-scaling:3, and not by positive-scaling:2"),
+        (("positive-scaling:3", "positive-scaling:3"), "are not certified"),
+        (("joint-sign",), "are not certified"),
+        ((), "full rank"),
+    ):
+        refused = certify(observation, found.measure, modulo=modulo)
+        assert isinstance(refused, Refusal) and reason in refused.reason
+
+
+@pytest.mark.parametrize(
+    ("activations", "biases", "names"),
+    [
+        ((CUBE, SQUARE), (False, False, False), {"point-sign", "positive-scaling:6"}),
+        ((SQUARE, CUBE), (False, True, True), {"point-sign"}),
+        ((SQUARE, ReLU()), (False, False, False), {"point-sign", "positive-scaling:2"}),
+        ((CUBE, CUBE), (False, False, False), {"joint-sign", "positive-scaling:9"}),
+        ((CUBE, SQUARE), (False, True, False), set()),
+        ((SQUARE, CUBE), (True, False, False), set()),
+        ((MIXED, SQUARE), (False, False, False), set()),
+    ],
+)
+def test_symmetries_of_deeper_networks(activations: Any, biases: Any, names: set[str]) -> None:
+    """What a chain says of itself is what its embedding does, and nothing of it is missing."""
+    first, second = activations
+    layers = (Linear(5, bias=biases[0]), first, Linear(4, bias=biases[1]), second, Linear(1, bias=biases[2]))
+    architecture = Architecture("net", (3,), layers, "squared")
+    parameters = Parameters.random(architecture, rng=1)
+    rng = np.random.default_rng(0)
+    truth = Measure(rng.standard_normal((2, 3)), rng.standard_normal((2, 1)))
+    vector = dict(embed(architecture, parameters, truth))
+    observation = Observation("gradient", architecture, parameters, vector)
+    assert set(FullyConnected.of(observation).symmetries) == names
+    scaling = {name for name in names if name.startswith("positive-scaling")}
+    assert ({open_scaling(observation)} - {None}) == scaling
+    for name, changed in (
+        ("joint-sign", truth.sign_flipped([0])),
+        ("point-sign", truth.turned([0])),
+        *((f"positive-scaling:{p}", truth.rescaled([1.5, 0.7], degree=p)) for p in (2, 3, 6, 9)),
+        ("positive-scaling", truth.rescaled([1.5, 0.7])),
+    ):
+        misfit = relative_misfit(embed(architecture, parameters, changed), vector)
+        assert (misfit <= 1e-13) == (name in names), name
 
 
 def observation_of(*layers: Any, kind: str = "stationary-point", outputs: int = 1) -> Observation:
