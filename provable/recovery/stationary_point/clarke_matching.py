@@ -216,6 +216,13 @@ def _judged(observation: Observation, program: CellMoments, solutions: list[Refi
             points, atoms.coefficients[:, None], None, residual, NAME, tuple(fibre), "failed", reason="; ".join(remarks)
         )
     doubts = _doubts(observation, best, good, known.sentence if known.verdict == "undetermined" else "")
+    size = observation.batch_size if observation.labels is None else len(observation.labels)
+    if size != len(labels) and (loose := _splittable(arrangement, atoms)):
+        each = "one of them" if loose == 1 else f"each of {loose} of them"
+        doubts.append(
+            f"the number of samples is not known to be {len(labels)}, and {each} can be several of the same cell"
+        )
+        doubts[0] = "undetermined: " + doubts[0].removeprefix("undetermined: ")
     if is_only_solution(program, atoms, best.margin):
         remarks.append("numerically there are no others of this margin with one sample for each label and cell")
     elif not doubts:
@@ -253,6 +260,20 @@ def _doubts(observation: Observation, best: Refined, good: list[Refined], counte
     if doubts and not (len(doubts) == 1 and doubts[0].startswith("of ")):
         doubts[0] = f"undetermined: {doubts[0]}"
     return doubts
+
+
+def _splittable(arrangement: Arrangement, atoms: Atoms) -> int:
+    """How many samples can move both ways along a line in their closed cells without changing kinks or the margin."""
+    extended = arrangement.extended(atoms.points)
+    values = extended @ (arrangement.signs[:, None] * arrangement.directions).T
+    kinks = np.abs(values) <= AT_A_KINK * np.linalg.norm(extended, axis=1, keepdims=True)
+    slopes = arrangement.slopes(((values > 0) & ~kinks).astype(np.float64))
+    dimension, rank = arrangement.basis.shape
+    count = 0
+    for here, slope in zip(kinks, slopes, strict=True):
+        fixed = np.vstack([arrangement.directions[here], slope / np.sum(arrangement.weights)])[:, :rank]
+        count += int(np.linalg.matrix_rank(fixed, tol=AT_A_KINK)) < dimension
+    return count
 
 
 def _are_same(left: Atoms, right: Atoms) -> bool:

@@ -89,6 +89,18 @@ def test_what_is_found_in_the_plane_is_a_kkt_point_whether_data_or_not(dimension
         assert result.reason.startswith("undetermined: ")
 
 
+def test_samples_that_can_be_split_are_undetermined_unless_their_number_is_stated():
+    points, _, observation = one_neuron_for_each(2, 2, True, np.random.default_rng(0))
+    result = recover(observation, np.random.default_rng(0))
+    assert np.max(errors(result.points, points)) < 1e-9
+    assert result.reason.startswith("undetermined: ")
+    assert "each of 2 of them can be several of the same cell" in result.reason
+    stated = Observation("stationary-point", observation.architecture, observation.parameters, batch_size=2)
+    assert "can be several" not in recover(stated, np.random.default_rng(0)).reason
+    line = recover(observed(largest_margin(1, 6, 0)), np.random.default_rng(0))
+    assert "can be several" not in line.reason
+
+
 def test_count_and_open_directions_are_said_where_neurons_are_few():
     net = largest_margin(3, 6, 0)
     result = recover(observed(net), np.random.default_rng(0))
