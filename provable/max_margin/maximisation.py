@@ -25,7 +25,7 @@ from provable.max_margin.dependencies import integer_rows
 from provable.max_margin.dual_tree import DualTree, Tree, leaves
 from provable.max_margin.extreme_solution import extreme_neurons, joined_neurons
 from provable.max_margin.feasibility import require_feasible
-from provable.max_margin.newton_finish import ActiveSet, finish
+from provable.max_margin.newton_finish import ActiveSet, solutions
 from provable.max_margin.optimality import bracket
 from provable.max_margin.result import MaxMarginNetwork
 from provable.networks import Parameters
@@ -245,13 +245,12 @@ class _Search:
             if key in tried:
                 continue
             tried.add(key)
-            candidate = self._candidate(
-                *finish(self.inputs, self.labels, neurons, signs, optimum.multipliers, constraints)
-            )
-            if candidate.residual.largest < best.residual.largest and candidate.residual.margin < 0.5:
-                best = candidate
-            if best.residual.largest <= _GOOD / 100:
-                break
+            for solution in solutions(self.inputs, self.labels, neurons, signs, optimum.multipliers, constraints):
+                candidate = self._candidate(*solution)
+                if candidate.residual.largest < best.residual.largest and candidate.residual.margin < 0.5:
+                    best = candidate
+                if best.residual.largest <= _GOOD / 100:
+                    return best
         return best
 
     def _starts(self, optimum: RestrictedOptimum) -> Iterator[tuple[Float, Float, float]]:

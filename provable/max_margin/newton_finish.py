@@ -14,6 +14,7 @@ it converges quadratically as well, to one of the solutions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,10 +78,10 @@ class ActiveSet:
         return cls((values > 0) & ~kinks, kinks, support)
 
 
-def finish(
+def solutions(
     inputs: Float, labels: Float, neurons: Float, signs: Float, multipliers: Float, constraints: ActiveSet
-) -> tuple[Float, Float, Float]:
-    """Solve the KKT equations from an approximate solution, and correct the active set where their solution contradicts it.
+) -> Iterator[tuple[Float, Float, Float]]:
+    """Solve the KKT equations from an approximate solution, correcting the active set where their solution contradicts it.
 
     Parameters
     ----------
@@ -97,10 +98,11 @@ def finish(
     constraints : ActiveSet
         What holds with equality, as a first guess.
 
-    Returns
-    -------
+    Yields
+    ------
     neurons : ndarray of shape (k, D)
-        The u_k with the smallest residual of the equations on the way.
+        The u_k with the smallest residual of the equations on the way; the first ones are not always the worst, because the τ
+        of linearly dependent samples on one kink are not unique, and seem to be contradictions.
     signs : ndarray of shape (k,)
         Their σ_k; neurons that turned around are left out.
     multipliers : ndarray of shape (n,)
@@ -113,15 +115,15 @@ def finish(
         state = _newton(system, system.start(neurons, multipliers))
         moved, after = system.parts(state)
         stay, changed = system.corrected(state, neurons)
-        if not np.all(np.isfinite(state)) or not stay.any():
-            break
-        if np.all(stay) and (
-            (len(signs), changed.active.tobytes(), changed.kinks.tobytes(), changed.support.tobytes()) in seen
-        ):
-            return moved, signs, after
-        neurons, signs, multipliers = neurons[stay], signs[stay], np.maximum(multipliers, 0.0)
+        if np.all(stay):
+            yield moved, signs, after
+        if not stay.any():
+            return
+        neurons, signs = neurons[stay], signs[stay]
         constraints = ActiveSet(changed.active[:, stay], changed.kinks[:, stay], changed.support)
-    return neurons, signs, multipliers
+        key = (len(signs), constraints.active.tobytes(), constraints.kinks.tobytes(), constraints.support.tobytes())
+        if key in seen:
+            return
 
 
 def _newton(system: _System, state: Float) -> Float:

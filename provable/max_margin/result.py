@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -48,7 +48,7 @@ class MaxMarginNetwork:
     clarke_weights: Float
     margins: Float
     residual: KKTResidual
-    bracket: Bracket
+    bracket: Bracket = field(repr=False)
 
     @property
     def objective(self) -> float:

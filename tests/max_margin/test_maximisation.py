@@ -210,6 +210,29 @@ def test_known_optima() -> None:
     assert json.loads(net.to_json())["is_proved"] is True
 
 
+def test_dependent_samples_on_one_kink() -> None:
+    """A grid on which three dependent samples lie on a kink, so that their shares of the Clarke weights are not unique."""
+    points = np.array(
+        [
+            [0, -0.5, 0.5],
+            [-0.5, 1.5, -0.5],
+            [0.5, -1.5, -0.5],
+            [-1, 0, -1],
+            [1, -1.5, -1.5],
+            [0, -1.5, 0],
+            [-1, 1, 1.5],
+            [0, 0, 0],
+            [2, 0, 0],
+            [1, 1, 0],
+            [-0.5, 0.5, 1.5],
+            [0.5, 0, 3],
+        ]
+    )
+    net = maximise_margin(points, [1, -1, 1, 1, -1, 1, -1, -1, -1, -1, 1, -1])
+    assert net.residual.largest <= 1e-12 and net.gap <= Fraction(1, 10**12)
+    assert net.neurons == 5
+
+
 def test_one_feature_may_be_given_flat() -> None:
     assert maximise_margin([0.0, 1.0], [1, -1]).objective == maximise_margin([[0.0], [1.0]], [1, -1]).objective
 
