@@ -84,7 +84,7 @@ def solve_restricted(inputs: Float, labels: Float, patterns: Patterns) -> Restri
         with warnings.catch_warnings():
             # "may be inaccurate": what it is worth is decided by the dual check and the exact bounds
             warnings.simplefilter("ignore", UserWarning)
-            problem.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
+            problem.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-13, tol_gap_rel=1e-13, tol_feas=1e-13)
     except cvxpy.SolverError as error:
         raise InputError(f"points: the interior-point solver failed on {len(labels)} samples ({error})") from error
     if neurons.value is None:
