@@ -38,10 +38,10 @@ _RETRIES = 3
 _NEW_PATTERNS = 40
 """Violated patterns that are added at most in one round."""
 
-_TOLERANCES = (1e-5, 1e-6, 1e-4, 1e-7, 1e-3)
-"""What counts as active, tried in this order: the solver is good to about 1e-8."""
+_TOLERANCES = (1e-8, 1e-6, 1e-5, 1e-7, 1e-4, 1e-3)
+"""What counts as active, tried in this order: the solver is good to 1e-8 or better."""
 
-_SAME = (1e-6, 1e-4, 1e-2)
+_SAME = (1e-7, 1e-5, 1e-3)
 """Distances up to which neurons are joined, tried in this order."""
 
 _NEGLIGIBLE = (1e-5, 1e-7, 1e-3, 1e-9)
