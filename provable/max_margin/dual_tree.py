@@ -33,6 +33,9 @@ from provable.max_margin.dependencies import nonnegative_dependency, strict_solu
 _THIN = 1e-7
 """A cell thinner than this may be empty; whether it is, exact arithmetic decides."""
 
+_STATIONARY = 1e-13
+"""Slope along unit vectors, times the way that is left, at which a bounded least-squares solution is as good as it gets."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Leaf:
@@ -248,5 +251,12 @@ def shortest_combination(vectors: Float, lower: Float, upper: Float, offset: Flo
 
     if len(vectors) == 0:
         return np.zeros(0)
-    solution = lsq_linear(vectors.T, -offset, (lower, upper), method="bvls", tol=1e-15)
-    return np.asarray(solution.x, dtype=np.float64)
+    best: Float = lsq_linear(vectors.T, -offset, (lower, upper), method="bvls", tol=1e-15).x
+    gradient = vectors @ (offset + best @ vectors)
+    feasible = np.minimum(np.where(gradient > 0, best - lower, upper - best), 1.0)
+    if np.max(np.abs(gradient) * feasible) > _STATIONARY:
+        # where vectors are nearly parallel the active-set method stops too early; an interior one does not
+        other: Float = lsq_linear(vectors.T, -offset, (lower, upper), method="trf", tol=1e-15).x
+        if np.linalg.norm(offset + other @ vectors) < np.linalg.norm(offset + best @ vectors):
+            return other
+    return best
