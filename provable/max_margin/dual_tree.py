@@ -256,7 +256,8 @@ def shortest_combination(vectors: Float, lower: Float, upper: Float, offset: Flo
     feasible = np.minimum(np.where(gradient > 0, best - lower, upper - best), 1.0)
     if np.max(np.abs(gradient) * feasible) > _STATIONARY:
         # where vectors are nearly parallel the active-set method stops too early; an interior one does not
-        other: Float = lsq_linear(vectors.T, -offset, (lower, upper), method="trf", tol=1e-15).x
+        with np.errstate(all="ignore"):  # its steps may be 0 · ∞; a result that is not finite is not shorter
+            other: Float = lsq_linear(vectors.T, -offset, (lower, upper), method="trf", tol=1e-15).x
         if np.linalg.norm(offset + other @ vectors) < np.linalg.norm(offset + best @ vectors):
             return other
     return best
