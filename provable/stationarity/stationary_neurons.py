@@ -111,7 +111,8 @@ def _newton(
             neurons, previous = neurons[usable], previous[usable]
             step = np.linalg.solve(jacobian[usable], -misfit[usable, :, None])[:, :, 0]
         length, norm = np.linalg.norm(step, axis=1), np.linalg.norm(neurons, axis=1)
-        neurons = neurons + step * np.minimum(1.0, norm / 2 / np.maximum(length, np.finfo(np.float64).tiny))[:, None]
+        longest = np.maximum(norm / 2, np.finfo(np.float64).tiny)
+        neurons = neurons + step * (longest / np.maximum(length, longest))[:, None]
         # quadratic convergence has ended when small steps shrink no more
         ended = (length <= 1e-12 * norm) & (length >= previous / 4)
         done.append(neurons[ended & (norm > SAME)])
