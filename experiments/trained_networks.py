@@ -261,16 +261,17 @@ def draw_curves(results: list[tuple[Victim, Found, Comparison]], path: Path) -> 
     """Sorted similarities, a panel for each network and attack."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     names = list(dict.fromkeys(victim.name for victim, _, _ in results))
-    kinds = list(dict.fromkeys(found.attack for _, found, _ in results))
-    figure = Figure(figsize=(3.4 * len(kinds), 2.6 * len(names) + 0.6), dpi=120, layout="constrained")
+    columns = {"haim2022": 0, "haim2022, pooled": 1}  # this project's methods share the third
+    figure = Figure(figsize=(3.4 * 3, 2.6 * len(names) + 0.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(names), len(kinds), squeeze=False, sharey=True)
+    axes = figure.subplots(len(names), 3, squeeze=False, sharey=True)
     for axis in axes.flat:
         axis.set_visible(False)
     for victim, found, result in results:
-        axis = axes[names.index(victim.name)][kinds.index(found.attack)]
+        axis = axes[names.index(victim.name)][columns.get(found.attack, 2)]
         axis.set_visible(True)
         places = np.arange(1, len(victim.points) + 1)
         for label, one, style in (
@@ -282,6 +283,7 @@ def draw_curves(results: list[tuple[Victim, Found, Comparison]], path: Path) -> 
             axis.plot(places, np.sort(one.similarities)[::-1], style, markersize=3, linewidth=1.2, label=label)
         axis.axhline(0.4, color="black", linewidth=0.6)
         axis.set_title(f"{found.attack}\n{victim.name}", fontsize=8)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("image, best first", fontsize=8)
         axis.set_ylabel("structural similarity", fontsize=8)
         axis.tick_params(labelsize=7)
