@@ -127,17 +127,23 @@ def with_invisible_directions(observation: Observation, recovery: Recovery) -> R
     -------
     Recovery
         The same with the names of `invisible_directions` in its fibre (no second ``null-space``) and its sentence behind the
-        reason; unchanged if nothing was found or a certificate says what is open, for other observations, and if the first
-        layer is not linear.
+        reason. A certificate isolates its measure from those with as many atoms, so that samples may be split at most; where
+        the observation states as many samples as were found, they may not. Unchanged if nothing was found, for other
+        observations, and if the first layer is not linear.
     """
-    if observation.kind != "stationary-point" or not len(recovery.points) or recovery.status == "certified":
+    if observation.kind != "stationary-point" or not len(recovery.points):
+        return recovery
+    proved = recovery.status == "certified"
+    stated = observation.batch_size if observation.labels is None else len(observation.labels)
+    complete = stated == len(recovery.points)
+    if proved and complete:
         return recovery
     try:
-        found = invisible_directions(observation, recovery.measure)
+        found = invisible_directions(observation, None if proved else recovery.measure)
     except UnsupportedError:
         return recovery
     counted = any(name.startswith("null-space") for name in recovery.fibre)
-    names = [name for name in found.fibre if not (counted and name.startswith("null-space"))]
+    names = [name for name in found.fibre if not (complete if name == "splitting" else counted)]
     fibre = (*recovery.fibre, *(name for name in names if name not in recovery.fibre))
     reason = "; ".join(part for part in (recovery.reason, found.sentence) if part)
     return dataclasses.replace(recovery, fibre=fibre, reason=reason)

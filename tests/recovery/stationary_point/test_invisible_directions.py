@@ -109,7 +109,20 @@ def test_a_recovery_names_what_is_open():
     nothing = Recovery(np.zeros((0, 9)), np.zeros(0), None, 1.0, "some", (), "failed", reason="nothing")
     assert with_invisible_directions(observation, nothing) is nothing
     proved = dataclasses.replace(found, status="certified", certificate="{}")
+    named = with_invisible_directions(observation, proved)
+    assert named.fibre == ("permutation", "splitting") and "pairs" in named.reason
+
+
+def test_a_stated_number_of_samples_forbids_splitting():
+    rng = np.random.default_rng(2)
+    observation = dataclasses.replace(observed(rng, 9, (4,), ReLU(), rank=2), batch_size=6)
+    found = Recovery(rng.standard_normal((6, 9)), np.ones(6), None, 1e-16, "some", ("permutation",), "consistent")
+    named = with_invisible_directions(observation, found)
+    assert len(named.fibre) == 2 and named.fibre[1].startswith("null-space:")
+    proved = dataclasses.replace(found, status="certified", certificate="{}")
     assert with_invisible_directions(observation, proved) is proved
+    fewer = dataclasses.replace(proved, points=found.points[:5], coefficients=np.ones(5))
+    assert with_invisible_directions(observation, fewer).fibre == ("permutation", "splitting")
 
 
 def test_other_first_layers_are_refused_by_name():
