@@ -46,9 +46,9 @@ class Recovery:
     method : str
         The name of the method, empty if none supports the observation.
     fibre : tuple of str
-        The symmetries that the observation leaves open: ``"permutation"``, ``"joint-sign"`` for (-x, -c), ``"point-sign"``
-        for (-x, c), ``"positive-scaling"`` for (t x, c / t) and ``"positive-scaling:p"`` for (t x, c / tᵖ) with t > 0,
-        ``"null-space:k"`` (a k-dimensional space of directions).
+        What the observation leaves open: symmetries (`provable.symmetries`) such as ``"permutation"``, ``"joint-sign"``,
+        ``"positive-scaling"``; ``"null-space:k"`` (a k-dimensional space of directions); at stationary points ``"splitting"``
+        (samples may stand for pairs at any distance) and ``"margin"`` (other margins are consistent, with other samples).
     status : {"certified", "consistent", "partial", "failed"}
         ``certified``: a certificate was made and the independent checker accepts it. ``consistent``: the residual is at
         rounding level. ``partial``: some atoms only, each with its own test. ``failed``: nothing acceptable; points that

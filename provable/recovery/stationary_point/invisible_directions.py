@@ -129,7 +129,7 @@ def with_invisible_directions(observation: Observation, recovery: Recovery) -> R
         The same with the names of `invisible_directions` in its fibre (no second ``null-space``) and its sentence behind the
         reason. A certificate isolates its measure from those with as many atoms, so that samples may be split at most; where
         the observation states as many samples as were found, they may not. Unchanged if nothing was found, for other
-        observations, and if the first layer is not linear.
+        observations, and if the first layer is not linear or its sensitivities leave the range of float64.
     """
     if observation.kind != "stationary-point" or not len(recovery.points):
         return recovery
@@ -140,7 +140,7 @@ def with_invisible_directions(observation: Observation, recovery: Recovery) -> R
         return recovery
     try:
         found = invisible_directions(observation, None if proved else recovery.measure)
-    except UnsupportedError:
+    except (UnsupportedError, FloatingPointError):
         return recovery
     counted = any(name.startswith("null-space") for name in recovery.fibre)
     names = [name for name in found.fibre if not (complete if name == "splitting" else counted)]
@@ -160,7 +160,8 @@ def _first_layer(observation: Observation) -> tuple[str, Float]:
 
 def _sensitivities(observation: Observation, measure: Measure, path: str) -> Float:
     """Gradients of Σ_k c_ik f_k(x_i) with respect to the first layer's outputs."""
-    traced = trace(observation.architecture, observation.parameters, measure.points)
-    cotangent = measure.coefficients.reshape(traced.output.shape)
-    back = backpropagate(observation.architecture, observation.parameters, traced, cotangent)
+    with np.errstate(over="raise", invalid="raise"):
+        traced = trace(observation.architecture, observation.parameters, measure.points)
+        cotangent = measure.coefficients.reshape(traced.output.shape)
+        back = backpropagate(observation.architecture, observation.parameters, traced, cotangent)
     return np.asarray(back.outputs[path], dtype=np.float64)

@@ -8,7 +8,8 @@ normalised, is taken where it is consistent; otherwise the margin that is, if th
 Notes
 -----
 Where f is constant at ±m on a whole piece, only the moments of the samples there are determined: any samples with the same
-moments explain the network as well. Such samples are given merged into one, and the fibre says so.
+moments explain the network as well. Such samples are given merged into one, and the fibre says so. Where other margins are
+consistent, with other samples, the fibre names ``"margin"``: what is certified is certified for the margin taken.
 
 References
 ----------
@@ -234,6 +235,8 @@ def _judged(observation: Observation, network: UnivariateNetwork, found: Fit, al
         # at least one more for the positions on every piece where the network is constant
         opened = open_directions(found) + len({atom.level for atom in merged})
         fibre = (f"null-space:{opened}",) if opened else ()
+    if alternatives:
+        fibre = (*fibre, "margin")
     if merged:
         where = ", ".join(
             _weight_and_mean([a for a in merged if a.level == k]) for k in sorted({a.level for a in merged})
