@@ -8,6 +8,9 @@ injective activations share the shapes, and with them every rank.
 R-GAP's networks (``cnn6``, ``cnn6-d``, ``fcn3`` and the five of its rank-analysis figure, ``rgap-figure-1`` …) have no
 biases, leaky ReLU with slope 0.2, and one logit under the logistic loss.
 
+``margin-relu`` has a bias in its first layer only, so that it is homogeneous in its parameters, and one logit under the
+logistic loss: training without weight decay takes it towards a stationary point of the maximal margin.
+
 Then well-known classifiers of colour images of 224 or 32 pixels a side (`provable.architectures.image_classifiers`).
 
 References
@@ -146,6 +149,8 @@ def _networks() -> list[Architecture]:
         _fully_connected("kernel-relu", _DIGIT, (1000, 1), ReLU(), "squared", bias=True),
         _fully_connected("kernel-relu-bias-free", _DIGIT, (1000, 1), ReLU(), "squared", bias=False),
     ]
+    two_layers = (Linear(200), ReLU(), Linear(1, bias=False))
+    networks.append(Architecture("margin-relu", (_DIGIT,), two_layers, "logistic"))
     digits = (Conv2d(4, 3, padding=1), Tanh(), Flatten(), Linear(_CLASSES))
     networks.append(Architecture("cnn-digits", (1, 8, 8), digits, "cross_entropy"))
     return networks

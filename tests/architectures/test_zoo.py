@@ -73,9 +73,15 @@ def test_every_network_is_found_under_its_own_name_and_survives_json(name):
 def test_digit_networks_take_digits():
     digits = [network for name, network in zoo().items() if math.prod(network.input_shape) == 64]
     names = {"two-layer-tanh", "two-layer-relu", "wide-tanh", "wide-relu", "mlp-digits", "cnn-digits"}
-    regressions = {"kernel-relu", "kernel-relu-bias-free"}
-    assert {network.name for network in digits} == names | regressions
-    assert all(network.output_size == (1 if network.name in regressions else 10) for network in digits)
+    one_output = {"kernel-relu", "kernel-relu-bias-free", "margin-relu"}
+    assert {network.name for network in digits} == names | one_output
+    assert all(network.output_size == (1 if network.name in one_output else 10) for network in digits)
+
+
+def test_the_maximal_margin_network_has_a_bias_in_its_first_layer_only():
+    network = from_zoo("margin-relu")
+    assert [layer.bias for layer in network.layers if isinstance(layer, Linear)] == [True, False]
+    assert network.parameter_count == 65 * 200 + 200 and network.loss == "logistic"
 
 
 def test_the_zoo_cannot_be_changed():
