@@ -142,6 +142,8 @@ def with_invisible_directions(observation: Observation, recovery: Recovery) -> R
         found = invisible_directions(observation, None if proved else recovery.measure)
     except (UnsupportedError, FloatingPointError):
         return recovery
+    if proved and not found.dimension:
+        return recovery  # within activation cells the certificate says what is open
     counted = any(name.startswith("null-space") for name in recovery.fibre)
     names = [name for name in found.fibre if not (complete if name == "splitting" else counted)]
     fibre = (*recovery.fibre, *(name for name in names if name not in recovery.fibre))

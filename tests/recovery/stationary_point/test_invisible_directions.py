@@ -123,6 +123,8 @@ def test_a_stated_number_of_samples_forbids_splitting():
     assert with_invisible_directions(observation, proved) is proved
     fewer = dataclasses.replace(proved, points=found.points[:5], coefficients=np.ones(5))
     assert with_invisible_directions(observation, fewer).fibre == ("permutation", "splitting")
+    wide = dataclasses.replace(observed(rng, 9, (12,), ReLU()), batch_size=6)
+    assert with_invisible_directions(wide, fewer) is fewer
 
 
 def test_other_first_layers_are_refused_by_name():
