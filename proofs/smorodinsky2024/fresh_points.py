@@ -47,7 +47,7 @@ theorem = Theorem(
     \le 2 \exp(-(d - 1) t^2/(2 L^2 R^2)) with E f(x) = \sum_k v_k (R \|w_k\| C (1 - u_0^2)^{(d-1)/2}/(d - 1) + b_k P(u >
     u_0)), u_0 = -b_k/(R \|w_k\|) clipped to [-1, 1], for a coordinate u of the unit sphere, of density C (1 -
     u^2)^{(d-3)/2}.""",
-    source=Source("arXiv:2405.20990", "fresh points", "not read; derived here, concentration cited"),
+    source=Source("arXiv:2410.07632", "fresh points", "not read; derived here, concentration cited"),
     expected="supported",
     does_not_say="that concentration on the sphere is proved here",
 )

@@ -44,7 +44,7 @@ theorem = Theorem(
     \Lambda = \sum_i \lambda_i: \Lambda = \|\theta\|^2/(2m), and |f(x)| \le m \delta \Lambda^2 if |x \cdot x_i| \le \delta for
     all i. If |x_i \cdot x_j| \le \delta for i \ne j, \|x_i\|^2 \ge \Delta and (n - 1) \delta < \Delta, then \lambda_i^2
     (\Delta - (n - 1) \delta) \le 1 and |f(x)| \le (n m \delta/\Delta)(1 + n^{3/2} \delta/(\Delta - (n - 1) \delta)).""",
-    source=Source("arXiv:2405.20990", "near-orthogonal data", "the rate from an account; constants derived here"),
+    source=Source("arXiv:2410.07632", "near-orthogonal data", "the rate from an account; constants derived here"),
     expected="proved",
     does_not_say="how probable it is that fresh data are nearly orthogonal; see fresh_points",
 )

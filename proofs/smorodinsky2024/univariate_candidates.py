@@ -43,7 +43,7 @@ theorem = Theorem(
     which f is \pm m on no piece, |f| = m at 4N points at most. So at a KKT point with margin m at least a quarter of the
     points where |f| = m are training points.""",
     source=Source(
-        "arXiv:2405.20990", "one-dimensional data", "known from the abstract; statement and proof derived here"
+        "arXiv:2410.07632", "one-dimensional data", "known from the abstract; statement and proof derived here"
     ),
     expected="proved",
     does_not_say="that all points where |f| = m are training points, nor which are",

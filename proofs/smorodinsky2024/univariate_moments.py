@@ -41,7 +41,7 @@ theorem = Theorem(
     Clarke's sense with slopes s_{ik}. A neuron with w, v \ne 0 and knot t = -b/w has w^2 + b^2 = v^2 and, if w > 0,
     \sum_i c_i s_i (x_i, 1) = sign(v) (1, -t)/\sqrt{1 + t^2}. For two of these with t < t', [t, t'] holds a support vector
     with the sign of both v if they have one sign, and support vectors of both signs if they have not.""",
-    source=Source("arXiv:2405.20990", "one-dimensional data", "not read; statement and proof derived here"),
+    source=Source("arXiv:2410.07632", "one-dimensional data", "not read; statement and proof derived here"),
     expected="proved",
     does_not_say="anything about the margin, which the moments do not determine",
 )

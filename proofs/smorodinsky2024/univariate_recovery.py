@@ -40,7 +40,7 @@ theorem = Theorem(
     \alpha = \sum c_i x_i and \beta = \sum c_i over them, m \sum |c_i| = p \alpha + q \beta, and m |\beta| \le p \alpha + q
     \beta with equality iff all c_i have one sign. If p \ne 0 the x_i lie at x_\pm = (\pm m - q)/p and the sums of the
     coefficients there are (\alpha - \beta x_\mp)/(x_\pm - x_\mp).""",
-    source=Source("derived", "", "beyond the quarter of arXiv:2405.20990"),
+    source=Source("derived", "", "beyond the quarter of arXiv:2410.07632"),
     expected="proved",
     does_not_say="how the margin is found, nor anything where f is constant",
 )

@@ -14,7 +14,7 @@ At a KKT point of the max-margin problem of :math:`f(x) = \sum_k v_k\,\mathrm{re
 
 References
 ----------
-G. Smorodinsky, G. Vardi, I. Safran, arXiv:2405.20990, for :math:`O(nm\delta/\Delta)`, with constants in `published_bound`
+G. Smorodinsky, G. Vardi, I. Safran, arXiv:2410.07632, for :math:`O(nm\delta/\Delta)`, with constants in `published_bound`
 that are derived here; D. Bakry, M. Émery 1985 and I. Herbst for concentration on the sphere (log-Sobolev constant d - 1).
 """
 

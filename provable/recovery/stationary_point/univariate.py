@@ -13,7 +13,7 @@ consistent, with other samples, the fibre names ``"margin"``: what is certified 
 
 References
 ----------
-G. Smorodinsky, G. Vardi, I. Safran, arXiv:2405.20990: a finite set a quarter of which are samples. That all samples follow
+G. Smorodinsky, G. Vardi, I. Safran, arXiv:2410.07632: a finite set a quarter of which are samples. That all samples follow
 is derived here; see the theorems ``smorodinsky2024``.
 """
 

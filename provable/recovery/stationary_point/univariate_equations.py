@@ -11,7 +11,7 @@ nonnegative combination of finitely many columns, and the equations are linear.
 
 References
 ----------
-G. Smorodinsky, G. Vardi, I. Safran, arXiv:2405.20990, has the case; the equations here are derived.
+G. Smorodinsky, G. Vardi, I. Safran, arXiv:2410.07632, has the case; the equations here are derived.
 """
 
 from __future__ import annotations
