@@ -5,9 +5,9 @@ Notes
 For a kinked activation with slopes a left and b right of zero (ReLU 0 and 1), backpropagation with any slope s in [a, b] at
 each pre-activation that is zero gives an element of the convex hull of the limits of gradients, which is Clarke's
 subdifferential of θ ↦ Φ(θ; x), provided that the kinks can be perturbed on their own: each layer with kinks has a nonzero
-input there. For two layers the kinked units have separate weights, so that all sides occur together and the subdifferential
-is exactly the set of these tangents with one s_k in [a, b] for every kinked unit. (If the input of a deeper layer is zero,
-the set formed here may be larger than Clarke's.)
+input there. For two dense layers the kinked units have separate weights, so that all sides occur together and the
+subdifferential is exactly the set of these tangents with one s_k in [a, b] for every kinked unit. (If the input of a deeper
+layer is zero, or if places of a convolution share weights, the set formed here may be larger than Clarke's: `free_kinks`.)
 
 In the slopes of one layer the tangent is affine,
 

@@ -30,6 +30,7 @@ from provable.measures import as_numbers
 from provable.networks import Parameters, forward, losses, tangents
 from provable.stationarity.clarke import ClarkeTangents
 from provable.stationarity.combination import combine
+from provable.stationarity.free_kinks import samples_with_tied_kinks
 from provable.stationarity.homogeneity import degree_of_homogeneity, layer_degrees
 from provable.stationarity.multipliers import nearest_in_cone
 from provable.stationarity.report import StationarityReport
@@ -140,8 +141,10 @@ def _balance(
     return abs(_ratio(squared - degree * total, squared)), errors
 
 
-def _failures(tolerance: float, residual: float, slackness: float, clarke: ClarkeTangents) -> list[str]:
-    found = []
+def _failures(
+    tolerance: float, residual: float, slackness: float, clarke: ClarkeTangents, used: NDArray[np.intp]
+) -> list[str]:
+    found: list[str] = []
     limit = "zero" if tolerance == 0 else f"{tolerance:.0e}"
     if residual > tolerance:
         found.append(f"the residual with the best multipliers and slopes is {residual:.2e} of the parameters' norm")
@@ -155,6 +158,12 @@ def _failures(tolerance: float, residual: float, slackness: float, clarke: Clark
         found.append(
             f"a pre-activation of {height:.1e} |w||x| is not small enough for kink_tolerance to count it as zero"
         )
+    if not found:
+        for sample, path in samples_with_tied_kinks(clarke, used).items():
+            found.append(
+                f"kinks of sample {sample} in layer {path} are tied, and the slopes found need not be Clarke's"
+            )
+            break
     return found
 
 
@@ -197,7 +206,8 @@ def verify_stationarity(
     -------
     StationarityReport
         The multipliers are searched on the margin first, and on all constraints if that leaves a residual: then slackness
-        says by how much complementary slackness fails. They need not be unique.
+        says by how much complementary slackness fails. They need not be unique. Nothing is verified where kinks share weights
+        of a convolution such that their slopes are not known to be free (`free_kinks`).
 
     Raises
     ------
@@ -231,7 +241,8 @@ def verify_stationarity(
     residual = _relative(found.residual, theta)
     slackness = degree * _ratio(max(found.multipliers * (margins - smallest)), squared)
     euler_error, balance_errors = _balance(architecture, parameters, total, degree)
-    failures = _failures(tolerance, residual, slackness, clarke)
+    used = samples[np.asarray(found.multipliers > 0, dtype=np.bool_)]
+    failures = _failures(tolerance, residual, slackness, clarke, used)
     if smallest <= 0:
         worst = int(samples[next(c for c, margin in enumerate(margins) if margin == smallest)])
         failures.insert(
@@ -240,7 +251,6 @@ def verify_stationarity(
             "and positive margins are accepted",
         )
     smallest_float = float(to_float(np.asarray(smallest)))
-    used = int(np.sum(np.asarray(found.multipliers > 0, dtype=np.bool_)))
     kinks = sum(int(where.sum()) for where in clarke.kinks.values())
     if failures:
         explanation = f"Not verified as a KKT point: {'; '.join(failures)}."
@@ -248,7 +258,7 @@ def verify_stationarity(
         word = "Proved to be" if exact else "Numerically"
         explanation = (
             f"{word} a KKT point of the max-margin problem: residual {residual:.1e}, smallest margin {smallest_float:.6g}, "
-            f"{used} of {len(margins)} multipliers positive, {kinks} pre-activations at kinks."
+            f"{len(used)} of {len(margins)} multipliers positive, {kinks} pre-activations at kinks."
         )
     return StationarityReport(
         problem="max-margin",
@@ -340,7 +350,7 @@ def verify_weight_decay(
     margins = (outputs * directions).sum(axis=1)
     residual = _relative(found.residual, theta)
     euler_error, balance_errors = _balance(architecture, parameters, margins.sum(), degree)
-    failures = _failures(tolerance, residual, 0.0, clarke)
+    failures = _failures(tolerance, residual, 0.0, clarke, samples)
     kinks = sum(int(where.sum()) for where in clarke.kinks.values())
     decayed = f"stationary with weight decay {weight_decay:g}"
     explanation = f"Not verified as {decayed}: {'; '.join(failures)}."
