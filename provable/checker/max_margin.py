@@ -14,14 +14,16 @@ at most κ_i ‖w‖ with κ_i = ‖x̃_i‖ max(e_i - t_i, t_i, 0): e - t on th
 
 The cones are the leaves of a tree; each branch divides a cone by the sign of one pre-activation, so the leaves cover
 everything. A cone may be left out if Σ ν_i (±x̃_i) = 0 for some ν ≥ 0, not all zero, over decided samples with their signs:
-its interior is empty then, the closed cones with interior cover a dense set, and h is continuous.
+its interior is empty then, the closed cones with interior cover a dense set, and h is continuous. That holds for x̃_i ≠ 0
+only: of a sample with x̃_i = 0 both sides are everything, and a dependency of it alone would leave out all neurons. Margins of
+at least 1 exclude such a sample, on which every network is 0; it is refused before anything else is looked at.
 """
 
 from __future__ import annotations
 
 import hashlib
 from fractions import Fraction
-from math import isqrt
+from math import ceil, isqrt
 from typing import Any
 
 from provable.checker import documents
@@ -63,6 +65,8 @@ def check(data: dict[str, Any], subject: str) -> str:
     if type(data["bias"]) is not bool:
         raise Invalid("bias is neither true nor false")
     rows = [[*point, Fraction(1)] if data["bias"] else point for point in points]
+    if not all(any(row) for row in rows):
+        raise Invalid("a sample is zero, without a bias")
     labels = data["labels"]
     if (
         not isinstance(labels, list)
@@ -88,10 +92,20 @@ def check(data: dict[str, Any], subject: str) -> str:
     objective = (sum((_squared(w) for w in hidden), Fraction(0)) + _squared(outer)) / 2
     if objective - sum(multipliers, Fraction(0)) / height > gap:
         raise Invalid("the network's objective exceeds the proved lower bound by more than the stated gap")
+    kind = f"two-layer ReLU network of any width {'with' if data['bias'] else 'without'} first-layer bias"
     return (
         f"the network has margins of at least 1 on the {len(rows)} samples, and half its squared norm is within "
-        f"{float(gap):.3g} of the smallest possible one, by {cones} cones of neurons"
+        f"{_shown(gap)} of the smallest that a {kind} has with such margins, by {cones} cones of neurons"
     )
+
+
+def _shown(gap: Fraction) -> str:
+    """A decimal of three digits that is at least the gap, of any size."""
+    if not gap:
+        return "0"
+    power = len(str(gap.numerator)) - len(str(gap.denominator)) - 3
+    digits = ceil(gap / Fraction(10) ** power)
+    return f"{digits}e{power}"
 
 
 def _dot(left: Row, right: Row) -> Fraction:
@@ -157,6 +171,7 @@ def _numbers(value: Any, count: int) -> dict[int, Fraction]:
 
 
 def _require_empty(shares: dict[int, Fraction], decided: dict[int, int], rows: list[Row]) -> None:
+    # rows are not zero, as `check` has made sure: otherwise nothing would follow
     if not shares or min(shares.values()) <= 0 or not set(shares) <= set(decided):
         raise Invalid("a dependency has no positive numbers, or numbers of samples that are not decided")
     for j in range(len(rows[0])):

@@ -32,8 +32,8 @@ def certify_optimality(network: MaxMarginNetwork) -> Certificate | Refusal:
         ``network.parameters`` times a number very close to 1. The gap is `network.gap`, rounded up to about six digits.
         Refused if there is no feasible network or no lower bound, which means that the solution failed.
     """
-    enclosure = network.bracket
-    if not enclosure.hidden or not enclosure.height:
+    enclosure, gap = network.bracket, network.gap
+    if gap is None or not enclosure.height:
         return Refusal("the network found has a margin that is not positive, or multipliers that are all zero")
     data: dict[str, Any] = {
         "points": [_texts(Fraction(entry) for entry in point) for point in network.points.tolist()],
@@ -43,7 +43,7 @@ def certify_optimality(network: MaxMarginNetwork) -> Certificate | Refusal:
         "outer": _texts(enclosure.outer),
         "multipliers": _texts(enclosure.multipliers),
         "height": encode_rational(enclosure.height),
-        "gap": encode_rational(_rounded_up(network.gap)),
+        "gap": encode_rational(_rounded_up(gap)),
         "trees": {name: _node(tree) for name, tree in zip(("positive", "negative"), enclosure.trees, strict=True)},
     }
     return Certificate("max-margin-optimality", data, data_sha256(data), library_versions())

@@ -50,6 +50,9 @@ _NEGLIGIBLE = (1e-5, 1e-7, 1e-3, 1e-9)
 _VIOLATED = 1e-7
 """Excess of a dual constraint at which its pattern is added, above the accuracy of the interior-point solver."""
 
+_LARGEST = 1e100
+"""Largest entry of a sample: squares of norms are formed."""
+
 _GOOD = 1e-10
 """Residual and dual excess at which Newton's solution is accepted at once."""
 
@@ -149,6 +152,9 @@ def _checked(points: Any, labels: Any) -> tuple[Float, Float]:
         raise InputError(f"points: shape {np.shape(points)} was found; (n, d) with n and d from 1 on is accepted")
     if not np.all(np.isfinite(samples)):
         raise InputError("points: a number that is not finite was found; finite ones are accepted")
+    largest = float(np.abs(samples).max())
+    if largest > _LARGEST:
+        raise InputError(f"points: a largest entry of {largest:.1e} was found; at most {_LARGEST:.0e} is accepted")
     if signs.shape != samples.shape[:1]:
         raise InputError(
             f"labels: shape {signs.shape} was found; ({len(samples)},) is accepted, one label for each sample"
@@ -191,6 +197,7 @@ class _Search:
     def run(self, patterns: Patterns, rng: np.random.Generator) -> _Candidate:
         """Solve, check and add until nothing is violated."""
         best: _Candidate | None = None
+        optimum: RestrictedOptimum | None = None
         lowest, retries = np.inf, 0
         for _ in range(_ROUNDS):
             optimum = solve_restricted(self.inputs, self.labels, patterns)
@@ -213,6 +220,11 @@ class _Search:
                     more = without_repetitions(patterns, sampled_patterns(self.inputs, 64, rng))
                     retries += 1
             patterns = more
+        if best is None and optimum is None:
+            raise UnsupportedError(
+                f"points: with {len(patterns)} patterns the interior-point solver finds no network; "
+                "samples that float64 tells apart are accepted, farther apart or of sizes closer to one another and to 1"
+            )
         if best is None:
             raise UnsupportedError(
                 f"patterns: after {_ROUNDS} rounds constraints are still violated; more patterns are accepted"

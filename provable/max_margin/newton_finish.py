@@ -30,6 +30,9 @@ _CORRECTIONS = 8
 _CONTRADICTION = 1e-9
 """What solutions of the equations may violate inequalities by."""
 
+_DIVERGED = 1e60
+"""Largest unknown at which Newton's method goes on; far from overflow in products of some of them."""
+
 _IDLE = 3
 """Steps without a smaller residual before Newton's method stops."""
 
@@ -135,10 +138,10 @@ def _newton(system: _System, state: Float) -> Float:
         scale = np.linalg.norm(jacobian, axis=0)
         scale[scale == 0] = 1.0
         state = state + np.linalg.lstsq(jacobian / scale, -residual, rcond=1e-13)[0] / scale
+        if not np.abs(state).max() <= _DIVERGED:
+            break
         residual, jacobian = system.equations(state)
         size = float(np.linalg.norm(residual))
-        if not np.isfinite(size):
-            break
         idle = 0 if size < smallest else idle + 1
         if size < smallest:
             best, smallest = state, size

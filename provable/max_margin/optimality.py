@@ -58,10 +58,13 @@ class Bracket:
 
     Attributes
     ----------
-    lower, upper : Fraction
-        Bounds: Σ λ_i / M, and ½‖θ‖² of the feasible network.
+    lower : Fraction
+        Σ λ_i / M, or 0.
+    upper : Fraction or None
+        ½‖θ‖² of the feasible network; None if there is none.
     hidden : tuple of tuple of Fraction
-        w_k, with biases, of the feasible network; all margins are at least 1, exactly.
+        w_k, with biases, of the feasible network; all margins are at least 1, exactly. Empty if a margin of the network given
+        is not positive.
     outer : tuple of Fraction
         v_k.
     multipliers : tuple of Fraction
@@ -73,7 +76,7 @@ class Bracket:
     """
 
     lower: Fraction
-    upper: Fraction
+    upper: Fraction | None
     hidden: tuple[Rationals, ...]
     outer: Rationals
     multipliers: Rationals
@@ -121,9 +124,9 @@ def bracket(
         proof = _Exact(rows, norms, excess)
         proofs.append(proof.convert(tree, {}))
         height = max(height, proof.height)
-    squared = sum((_squared(row) for row in network), Fraction(0)) + _squared(outputs)
+    upper = (sum((_squared(row) for row in network), Fraction(0)) + _squared(outputs)) / 2 if network else None
     lower = sum(exact, Fraction(0)) / height if height else Fraction(0)
-    return Bracket(lower, squared / 2, network, outputs, exact, height, (proofs[0], proofs[1]))
+    return Bracket(lower, upper, network, outputs, exact, height, (proofs[0], proofs[1]))
 
 
 def _squared(row: list[Fraction] | Rationals) -> Fraction:

@@ -74,15 +74,15 @@ class MaxMarginNetwork:
         return self.bracket.lower
 
     @property
-    def gap(self) -> Fraction:
+    def gap(self) -> Fraction | None:
         """How far ½‖θ‖² of the exactly feasible network in `bracket` is from the optimum at most.
 
         Returns
         -------
-        Fraction
-            Upper minus lower bound of the optimum, exact.
+        Fraction or None
+            Upper minus lower bound of the optimum, exact; None if no feasible network was found.
         """
-        return self.bracket.upper - self.bracket.lower
+        return None if self.bracket.upper is None else self.bracket.upper - self.bracket.lower
 
     @property
     def is_proved(self) -> bool:
@@ -91,9 +91,10 @@ class MaxMarginNetwork:
         Returns
         -------
         bool
-            True if `gap` is at most 1e-9 of `dual_bound`.
+            True if there is a feasible network and `gap` is at most 1e-9 of `dual_bound`.
         """
-        return self.gap * 10**9 <= self.dual_bound
+        gap = self.gap
+        return gap is not None and gap * 10**9 <= self.dual_bound
 
     @property
     def neurons(self) -> int:
@@ -147,7 +148,7 @@ class MaxMarginNetwork:
             "objective": self.objective,
             "residual": self.residual.largest,
             "dual_bound": float(self.dual_bound),
-            "gap": float(self.gap),
+            "gap": None if self.gap is None else float(self.gap),
             "is_proved": self.is_proved,
         }
         return json.dumps(document, sort_keys=True)

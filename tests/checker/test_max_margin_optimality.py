@@ -264,3 +264,32 @@ def test_the_smallest_certificate() -> None:
     inner["active"] = empty
     inner["sample"] = 0  # decided already
     assert not verdict(resubmitted(document, **opposite, trees=trees))
+
+
+def test_a_dependency_of_a_zero_sample_proves_nothing() -> None:
+    """Both sides of a sample at 0 are everything: a tree that leaves them out would bound any function by any height."""
+    empty = {"dependency": {"0": "1"}}
+    tree = {"sample": 0, "active": empty, "inactive": empty}
+    document = written(EXAMPLE)
+    data = {
+        "points": [["0", "0"], ["1", "0"]],
+        "labels": [1, 1],
+        "bias": False,
+        "hidden": [["2", "0"]],
+        "outer": ["2"],
+        "multipliers": ["1", "4"],
+        "height": "1",
+        "gap": "0",
+        "trees": {"positive": tree, "negative": tree},
+    }
+    result = check(resubmitted(document, **data))
+    assert not result.valid and "zero" in result.reason
+
+
+def test_a_gap_of_any_size_is_stated_and_rounded_up() -> None:
+    document = written(EXAMPLE)
+    for gap in ("1" + "0" * 400, "100000001/1000", "1000001/1000000", document["data"]["gap"]):
+        result = check(resubmitted(document, gap=gap))
+        assert result.valid, result.reason
+        shown = Fraction(result.reason.split("within ")[1].split(" of")[0])
+        assert 0 <= shown - Fraction(gap) <= Fraction(gap) / 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import itertools
 import json
@@ -15,10 +16,11 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from provable.errors import InputError, UnsupportedError
-from provable.max_margin import MaxMarginNetwork, maximise_margin
+from provable.max_margin import MaxMarginNetwork, certify_optimality, maximise_margin
 from provable.max_margin.feasibility import require_feasible
 from provable.measures import Measure
 from provable.networks import embed, forward
+from provable.rigor.certificates import Refusal
 
 Problem = tuple[Any, Any, bool]
 EXPENSIVE = settings(max_examples=max(15, settings.default.max_examples // 2))
@@ -252,6 +254,7 @@ def test_one_feature_may_be_given_flat() -> None:
         ([[1.0]], [2], {}, "2.0 was found at sample 0; 1 and -1 are accepted"),
         ([[1.0]], [1, 1], {}, "one label for each sample"),
         ([[np.nan]], [1], {}, "not finite"),
+        ([[1e150], [0.0]], [1, -1], {}, r"largest entry of 1.0e\+150"),
         (np.zeros((0, 2)), [], {}, "n and d from 1 on"),
         ([[1.0]], [1], {"patterns": 0}, "a positive number or 'all'"),
         ([[1.0]], [1], {"patterns": "every"}, "a positive number or 'all'"),
@@ -272,3 +275,19 @@ def test_too_large_a_tree_is_refused() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(UnsupportedError, match="more than 5 cones"):
         maximise_margin(rng.standard_normal((12, 3)), rng.choice([-1.0, 1.0], 12), largest_tree=5)
+
+
+def test_samples_too_much_for_the_solver_are_said_to_be() -> None:
+    with pytest.raises(UnsupportedError, match="finds no network"):
+        maximise_margin([0.0, 1e-12, 1.0], [1, -1, 1])
+
+
+def test_nothing_is_proved_without_a_feasible_network() -> None:
+    """Far from the origin for its distances: the solver's network has a margin that is not positive."""
+    net = maximise_margin(1e6 + np.arange(4.0), [1, -1, 1, -1])
+    assert net.is_proved <= (net.gap is not None)
+    # what the solver makes of it depends on its rounding; without a network there is no upper bound, and nothing is proved
+    hollow = dataclasses.replace(net, bracket=dataclasses.replace(net.bracket, hidden=(), outer=(), upper=None))
+    assert hollow.gap is None and not hollow.is_proved
+    assert json.loads(hollow.to_json())["gap"] is None
+    assert isinstance(certify_optimality(hollow), Refusal)
