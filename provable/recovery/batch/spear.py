@@ -73,6 +73,10 @@ def supports(observation: Observation) -> str | None:
     str or None
         None if it applies, otherwise the reason why not.
     """
+    if observation.kind == "stationary-point":
+        return (
+            "it draws rows at random, which tell of all samples for random weights; trained neurons repeat one another"
+        )
     if (reason := reason_against(observation) or reason_against_first_layer(observation)) is not None:
         return reason
     chain = FullyConnected.of(observation)

@@ -277,9 +277,15 @@ def bare(layers):
     return Observation.from_data(architecture, parameters, np.eye(2, 4), np.zeros((2, architecture.output_size)))
 
 
+def trained(layers):
+    drawn = bare(layers)
+    return Observation("stationary-point", drawn.architecture, drawn.parameters)
+
+
 @pytest.mark.parametrize(
     ("observation", "message"),
     [
+        (trained((Linear(8), ReLU(), Linear(2))), "trained neurons repeat one another"),
         (bare((Linear(8), LeakyReLU(), Linear(2))), "leaky_relu, which leaves no zeros"),
         (bare((Linear(8), Tanh(), Linear(2))), "the activation of layer 0 is tanh"),
         (bare((Linear(8, False), ReLU(), Linear(2))), "not positively homogeneous"),
