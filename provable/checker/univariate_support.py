@@ -98,8 +98,9 @@ def check(data: dict[str, Any], subject: str, observation: bytes | None) -> str:
         if not bound >= abs(coefficient) - allowed or not bound + rest <= abs(coefficient) + allowed:
             raise Invalid("a coefficient may be further from the stated one than coefficient_rho")
     return (
-        f"every measure that explains the network with this margin has samples within rho of all {len(points)} points, "
-        f"and at most the stated weight elsewhere"
+        "every measure with sign(c) f(x) within the stated margin at all its samples that explains the first layer up to eta "
+        f"has the stated weight, up to coefficient_rho, within rho of each of all {len(points)} points, and at most the "
+        "stated weight elsewhere; measures with other margins are not excluded"
     )
 
 

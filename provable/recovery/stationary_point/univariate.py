@@ -3,7 +3,9 @@ r"""All samples of a two-layer ReLU network of one input, from its parameters at
 The neurons give the moments of the measure :math:`\sum_i \lambda_i y_i \delta_{x_i}` on the sides of their knots, and support
 points lie where :math:`|f| = m`, at two positions per affine piece at most. Given m the multipliers follow linearly, and a
 level that every solution needs holds a sample. The parameters do not tell m: :math:`m = 1`, to which the problem is
-normalised, is taken where it is consistent; otherwise the margin that is, if there is one alone.
+normalised, is taken where it is consistent; otherwise the margin that is, if there is one alone. All that is certified is
+so given this margin: if θ was not rescaled to m = 1, data of another margin may be the true ones, and the fibre says "margin"
+where others were found to be consistent.
 
 Notes
 -----
@@ -37,6 +39,7 @@ from provable.recovery.stationary_point.univariate_measures import (
     best_fits,
     length_of,
     narrow,
+    nearby_margins,
     separating_multipliers,
 )
 from provable.stationarity.univariate import UnivariateNetwork, read_network, unsupported
@@ -83,11 +86,11 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     Returns
     -------
     Recovery
-        ``certified`` if for the margin taken every measure that explains the first layer has its samples within the stated
-        distance of the points, and next to no weight elsewhere (claim ``univariate-support``); ``partial`` if that is shown
-        of some points only, or if points stand for merged samples; ``consistent`` if the points explain the network and
-        others do as well; ``failed`` if it is at no KKT point for any margin tried, with the residual. Coefficients are
-        λ_i y_i, labels their signs.
+        ``certified`` if for the margin taken, which is 1 or the only one found, every measure that explains the first layer
+        has its samples within the stated distance of the points, and next to no weight elsewhere (claim
+        ``univariate-support``); ``partial`` if that is shown of some points only, or if points stand for merged samples;
+        ``consistent`` if the points explain the network and others do as well, or with margins of which none is 1; ``failed``
+        if it is at no KKT point for any margin tried, with the residual. Coefficients are λ_i y_i, labels their signs.
 
     Raises
     ------
@@ -109,13 +112,14 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
         return nothing_found(observation, NAME, reason)
     fits = best_fits(network)
     best = fits[0]
+    alternatives = [each.margin for each in fits[1:]] or nearby_margins(network, best)
     if not best.accepted:
         reason = (
             f"not at a KKT point of the max-margin problem: with the best margin tried, {best.margin:.6g}, the relative "
             f"residual is {best.residual:.2g}"
         )
         return nothing_found(observation, NAME, reason)
-    return _judged(observation, network, best, [each.margin for each in fits[1:]])
+    return _judged(observation, network, best, alternatives)
 
 
 def imbalance(network: UnivariateNetwork) -> float:
@@ -209,7 +213,7 @@ def _judged(observation: Observation, network: UnivariateNetwork, found: Fit, al
         found.kink,
         found.tolerance * size,
     )
-    margin = f"with margin {found.margin:.12g}"
+    margin = f"given margin {found.margin:.12g}"
     reasons = [margin if not alternatives else f"{margin}; {_listed(alternatives)} would be consistent as well"]
     text, shown, share = None, False, 1.0
     if isinstance(outcome, Refusal):
@@ -224,6 +228,10 @@ def _judged(observation: Observation, network: UnivariateNetwork, found: Fit, al
             text = None
     merged = [atom for atom in atoms if atom.merged]
     complete = shown and share <= LARGEST_OUTSIDE
+    if alternatives and found.margin != 1 and shown:
+        # the claim holds for its margin, but nothing prefers this margin to the others
+        complete, shown, text = False, False, None
+        reasons.append("no certificate: the margin is open, and none of those found is the normalised one")
     # merged samples are no sample, so a measure that holds them is not one to be certified as it is
     status = "certified" if complete else ("partial" if shown or merged else "consistent")
     if not shown:

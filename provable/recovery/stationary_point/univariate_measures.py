@@ -35,6 +35,9 @@ CONSTANT = 2**30
 MOST_EQUATIONS = 64
 """Of networks with more different neurons only the normalised margin is tried: every margin costs a fit."""
 
+NEARBY = 2.0**-10
+"""Relative distance of margins that are tried next to one that is accepted, far beyond its error."""
+
 ACCEPTED = 64.0
 """A relative residual up to this multiple of the margin's error counts as stationary with that error."""
 
@@ -222,6 +225,29 @@ def best_fits(network: UnivariateNetwork) -> tuple[Fit, ...]:
         smallest = min([*fits, *([] if smallest is None else [smallest])], key=_by_residual)
     assert smallest is not None  # the first margin was not accepted, so it is there
     return (smallest,)
+
+
+def nearby_margins(network: UnivariateNetwork, found: Fit) -> list[float]:
+    """Find margins next to one that are consistent as well: where all cells hold two points, an interval of margins is.
+
+    Parameters
+    ----------
+    network : UnivariateNetwork
+        The network.
+    found : Fit
+        An accepted fit.
+
+    Returns
+    -------
+    list of float
+        Those accepted of two, one on each side, with the error allowed for in the fit.
+    """
+    step = max(NEARBY, ACCEPTED**2 * found.tolerance)
+    fits = [
+        fit(network, found.equations, found.margin * factor, found.tolerance)
+        for factor in (1.0 / (1 + step), 1.0 + step)
+    ]
+    return [each.margin for each in fits if each.accepted]
 
 
 def _by_residual(found: Fit) -> float:
