@@ -1,4 +1,4 @@
-r"""Kinks of a neuron of a network of largest margin pass through samples of the other label only, in general position.
+r"""Kinks of a neuron of a network of largest margin pass through support vectors of the other label only, if independent.
 
 Let h(w) = Σ_i λ_i y_i relu(w·x̃_i) with λ ≥ 0 meet the dual constraint |h(w)| ≤ ‖w‖ for all w near ŵ, with σ h(ŵ) = ‖ŵ‖ =
 1, as it does at the neurons of a network of largest margin with σ the sign of its output weight. If the samples with λ_i >
@@ -7,7 +7,7 @@ neuron stops on a negative sample, and never where it stops on a positive one: a
 better neuron on one of its sides.
 
 For d = 1 with bias there is one sample at a knot (coincident ones have one label), so every knot is strictly between the
-samples or at a sample of the opposite label. At the kinks the Clarke slope s_i exists with ŵ = σ Σ_i λ_i y_i s_i x̃_i.
+support vectors or at one of the opposite label. At the kinks the Clarke slope s_i exists with ŵ = σ Σ_i λ_i y_i s_i x̃_i.
 
 Notes
 -----
@@ -34,11 +34,12 @@ theorem = Theorem(
     statement=r"""Let $h(w) = \sum_i \lambda_i y_i\,\mathrm{relu}(w \cdot \tilde x_i)$, $\lambda \ge 0$, $\sigma
     h(\hat w) = \|\hat w\| = 1$, and let the $\tilde x_i$ with $\lambda_i > 0$ and $\hat w \cdot \tilde x_i = 0$ be
     linearly independent. If one of them has $y_i = \sigma$, then $\sigma h(w) > \|w\|$ for some $w$ arbitrarily close
-    to $\hat w$. So at a network of largest margin kinks pass through samples of the label opposite to the neuron's
-    sign only.""",
+    to $\hat w$. So where, at a network of largest margin, the support vectors ($\lambda_i > 0$) on a neuron's kink are
+    linearly independent, all of them have the label opposite to its sign.""",
     source=Source("derived", note="what the kinks of section 8.8 of the project's notes can be"),
     expected="proved",
-    does_not_say="that other KKT points, such as gradient descent finds, have this property",
+    does_not_say="that other KKT points, such as gradient descent finds, have this property, or anything of samples with "
+    "λ_i = 0, through which kinks may pass whatever their labels",
 )
 
 CONTACT, INDEPENDENT, SAME = "σ h(ŵ) = ‖ŵ‖", "independent samples on the kink", "a sample of the label σ on the kink"

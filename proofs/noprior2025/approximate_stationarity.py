@@ -37,10 +37,10 @@ from provable.theorems.strategies.shifted_points import ShiftedPoint, shifted_po
 from provable.theorems.strategies.stationary_points import StationaryPoint
 
 theorem = Theorem(
-    statement=r"""Let f(x) = \sum_k v_k \sigma(w_k \cdot x + b_k) with slopes of \sigma in [0, 1], with or without biases,
-    r = \theta - \sum_i c_i \nabla_\theta f(x_i) with the block R for W, and \nu \perp x_i for all i. Then \|W\nu\| \le
-    \|R\|_F \|\nu\|. If t \|R\|_F \|\nu\| < |w_k \cdot x_i + b_k| for all k, replacing c_i \delta_{x_i} by c_i/2 at both
-    x_i \pm t\nu leaves r as it is and changes f by t \|v\| \|R\|_F \|\nu\| at most.""",
+    statement=r"""Let f(x) = \sum_k v_k \sigma(w_k \cdot x + b_k), \sigma(z) = z for z >= 0 and az otherwise, 0 <= a <= 1,
+    with or without biases, r = \theta - \sum_i c_i \nabla_\theta f(x_i) with the block R for W, and \nu \perp x_i for all
+    i. Then \|W\nu\| \le \|R\|_F \|\nu\|. If t \|R\|_F \|\nu\| < |w_k \cdot x_i + b_k| for all k, replacing
+    c_i \delta_{x_i} by c_i/2 at both x_i \pm t\nu leaves r as it is and changes f by t \|v\| \|R\|_F \|\nu\| at most.""",
     source=Source("arXiv:2509.21296", "Theorems 8 and 9", "from a summary; this form is derived here"),
     expected="proved",
     does_not_say="anything of samples on kinks, nor of deeper networks",

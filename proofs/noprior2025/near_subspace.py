@@ -1,6 +1,6 @@
 r"""Data near a subspace leave pairs with exact stationarity: the smaller σ_d, the farther they may go.
 
-Let f(x) = Σ_k v_k σ(w_k·x + b_k) have two layers, with slopes of σ in [0, 1] (ReLU, leaky ReLU), with or without biases
+Let f(x) = Σ_k v_k σ(w_k·x + b_k) have two layers, with σ ReLU or leaky ReLU with slopes in [0, 1], with or without biases
 b, and let θ = Σ_i c_i ∇_θ f(x_i). For every direction ν, with X the matrix of the samples with c_i ≠ 0, |w_k·ν| ≤ |v_k|
 ‖c‖ ‖Xν‖ and |∇_x f(x)·ν| ≤ ‖v‖² ‖c‖ ‖Xν‖. So while t |v_k| ‖c‖ ‖Xν‖ < |z_k(x_i)| for all neurons, the pair x_i ± tν stays
 in the closed activation cell: with half the coefficient each it has exactly the tangents of x_i, and its margins differ
@@ -38,11 +38,11 @@ from provable.theorems.strategies import seeds
 from provable.theorems.strategies.stationary_points import StationaryPoint, stationary_points
 
 theorem = Theorem(
-    statement=r"""Let f(x) = \sum_k v_k \sigma(w_k \cdot x + b_k) with slopes of \sigma in [0, 1], with or without biases,
-    and \theta = \sum_i c_i \nabla_\theta f(x_i), X the samples with c_i \ne 0. Then for every \nu, |w_k \cdot \nu| \le
-    |v_k| \|c\| \|X\nu\| and |\nabla_x f(x) \cdot \nu| \le \|v\|^2 \|c\| \|X\nu\|. If t |v_k| \|c\| \|X\nu\| < |w_k
-    \cdot x_i + b_k| for all k, then c_i/2 at both x_i \pm t\nu have the tangent embedding of c_i at x_i, and f changes by
-    t \|v\|^2 \|c\| \|X\nu\| at most.""",
+    statement=r"""Let f(x) = \sum_k v_k \sigma(w_k \cdot x + b_k), \sigma(z) = z for z >= 0 and az otherwise, 0 <= a <= 1,
+    with or without biases, and \theta = \sum_i c_i \nabla_\theta f(x_i), X the samples with c_i \ne 0. Then for every
+    \nu, |w_k \cdot \nu| \le |v_k| \|c\| \|X\nu\| and |\nabla_x f(x) \cdot \nu| \le \|v\|^2 \|c\| \|X\nu\|. If
+    t |v_k| \|c\| \|X\nu\| < |w_k \cdot x_i + b_k| for all k, then c_i/2 at both x_i \pm t\nu have the tangent embedding
+    of c_i at x_i, and f changes by t \|v\|^2 \|c\| \|X\nu\| at most.""",
     source=Source("arXiv:2509.21296", "Theorem 5", "from a summary; form and constants are derived here"),
     expected="proved",
     does_not_say="that pairs cannot go farther, nor anything of deeper networks",
@@ -214,7 +214,7 @@ def half_the_bound(near):
     return neurons_hardly_see(near, bound(near) * constant(0.25, near.point.points))
 
 
-@theorem.false_twin("the multipliers do not matter: |w_k·ν| ≤ |v_k| ‖Xν‖ / ‖X‖", arithmetics=(RATIONAL,))
+@theorem.false_twin("the multipliers do not matter: |w_k·ν| ≤ |v_k| ‖Xν‖ / (2‖X‖)", arithmetics=(RATIONAL,))
 def without_multipliers(near):
     points = near.point.points[support(near)]
     seen, size = points @ near.direction, (points * points).sum()
