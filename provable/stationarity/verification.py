@@ -167,10 +167,20 @@ def _failures(
     return found
 
 
-def _sizes(**sizes: float | None) -> None:
+def _sizes(tolerance: float, **sizes: float | None) -> None:
+    if not 0 <= tolerance < 1:  # no multipliers at all leave a residual of one
+        raise InputError(f"tolerance: found {tolerance!r:.60}; a number of at least 0 and below 1 is accepted")
     for name, size in sizes.items():
         if size is not None and not (0 <= size < math.inf):
             raise InputError(f"{name}: found {size!r:.60}; a finite number of at least 0 is accepted")
+
+
+def _accepted(exact: bool, tolerance: float, kink_tolerance: float | None) -> str:
+    """What a positive verdict allows for, where it is not exact."""
+    if exact:
+        return ""
+    kinks = "" if kink_tolerance is None else f", kinks up to {kink_tolerance:.0e}"
+    return f" (up to {tolerance:.0e}{kinks})"
 
 
 def verify_stationarity(
@@ -255,9 +265,9 @@ def verify_stationarity(
     if failures:
         explanation = f"Not verified as a KKT point: {'; '.join(failures)}."
     else:
-        word = "Proved to be" if exact else "Numerically"
+        word, allowed = "Proved to be" if exact else "Numerically", _accepted(exact, tolerance, kink_tolerance)
         explanation = (
-            f"{word} a KKT point of the max-margin problem: residual {residual:.1e}, smallest margin {smallest_float:.6g}, "
+            f"{word} a KKT point of the max-margin problem{allowed}: residual {residual:.1e}, smallest margin {smallest_float:.6g}, "
             f"{len(used)} of {len(margins)} multipliers positive, {kinks} pre-activations at kinks."
         )
     return StationarityReport(
@@ -355,7 +365,8 @@ def verify_weight_decay(
     decayed = f"stationary with weight decay {weight_decay:g}"
     explanation = f"Not verified as {decayed}: {'; '.join(failures)}."
     if not failures:
-        explanation = f"Numerically {decayed}: residual {residual:.1e}, {kinks} pre-activations at kinks."
+        allowed = _accepted(False, tolerance, kink_tolerance)
+        explanation = f"Numerically {decayed}{allowed}: residual {residual:.1e}, {kinks} pre-activations at kinks."
     return StationarityReport(
         problem="weight-decay",
         arithmetic="float64",

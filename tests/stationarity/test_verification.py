@@ -359,6 +359,7 @@ def test_a_point_next_to_kinks_says_so():
         point.architecture, moved, point.points, point.labels, kink_tolerance=1e-5, tolerance=1e-6
     )
     assert wider.verified, wider.explanation
+    assert "(up to 1e-06, kinks up to 1e-05)" in wider.explanation
     assert wider.residual < 1e-6 < 0.1 < report.residual
 
 
@@ -374,6 +375,9 @@ def test_sizes_and_tolerances_out_of_range_are_refused():
         for value in (-1.0, np.nan, np.inf):
             with pytest.raises(InputError, match=f"{name}: found"):
                 verify_stationarity(architecture, parameters, points, labels, **{name: value})
+    # without multipliers the residual is one: such a tolerance would verify whatever separates the data
+    with pytest.raises(InputError, match="tolerance: found 1.0; a number of at least 0 and below 1"):
+        verify_stationarity(architecture, parameters, points, labels, tolerance=1.0)
 
 
 @settings(max_examples=20, deadline=None)
