@@ -376,7 +376,7 @@ def test_sizes_and_tolerances_out_of_range_are_refused():
             with pytest.raises(InputError, match=f"{name}: found"):
                 verify_stationarity(architecture, parameters, points, labels, **{name: value})
     # without multipliers the residual is one: such a tolerance would verify whatever separates the data
-    with pytest.raises(InputError, match="tolerance: found 1.0; a number of at least 0 and below 1"):
+    with pytest.raises(InputError, match=r"tolerance: found 1\.0; a number of at least 0 and below 1"):
         verify_stationarity(architecture, parameters, points, labels, tolerance=1.0)
 
 
