@@ -75,7 +75,10 @@ def draw(result: Recovery, truth: Truth | None = None) -> bytes:
 
 
 def _title(result: Recovery, atoms: int) -> str:
-    parts = [f"status: {result.status}", f"residual {result.residual:.1e}"]
+    parts = [
+        f"status: {result.status}{', undetermined' if result.undetermined else ''}",
+        f"residual {result.residual:.1e}",
+    ]
     if atoms > MOST_ATOMS:
         parts.append(f"{MOST_ATOMS} of {atoms} atoms")
     return f"{result.method or 'no method'}\n" + "   ".join(parts)

@@ -158,9 +158,13 @@ def _show(
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    table.add_row("status", f"[{STYLES[result.status]}]{result.status}[/]")
+    table.add_row(
+        "status", f"[{STYLES[result.status]}]{result.status}[/]{', undetermined' if result.undetermined else ''}"
+    )
     if result.reason:
-        table.add_row("reason", _plain(result.reason))
+        # one clause a line, the verdict first
+        for number, clause in enumerate(result.reason.removeprefix("undetermined: ").split("; ")):
+            table.add_row("" if number else "reason", _plain(clause))
     table.add_row("method", _plain(result.method or "none"))
     if result.method:
         for name, reason in others:

@@ -100,7 +100,8 @@ def _unexplained(observation: Observation, recovery: Recovery) -> str | None:
     limit = min(4 * max(recovery.residual, 16 * EPSILON), rounding)
     if misfit <= limit:
         return None
-    return f"the points leave a residual of {misfit:.2g}, where at most {limit:.2g} is rounding"
+    how = "by backpropagation " if observation.kind == "stationary-point" else ""  # its slopes at kinks are 0
+    return f"{how}the points leave a residual of {misfit:.2g}, where at most {limit:.2g} is rounding"
 
 
 def _open_dimensions(recovery: Recovery) -> int:

@@ -107,6 +107,17 @@ class Recovery:
             raise InputError("reason: is missing although the status is failed")
 
     @property
+    def undetermined(self) -> bool:
+        """Whether the samples explain the observation, and the reason says first that they need not be the data.
+
+        Returns
+        -------
+        bool
+            False where the status is ``failed``: there are no samples that explain it.
+        """
+        return self.status != "failed" and self.reason.startswith("undetermined")
+
+    @property
     def measure(self) -> Measure:
         """The points with their coefficients."""
         return Measure(self.points, self.coefficients)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -88,7 +89,7 @@ def recover(observation: Observation, *, method: str = "auto", rng: Any = None) 
             reasons.append(f"{candidate.name}: {reason}")
             continue
         result = certified(observation, with_norms(observation, candidate.recover(observation, generator)))
-        result = with_invisible_directions(observation, result)
+        result = _verdict_first(with_invisible_directions(observation, result))
         if result.status in ("certified", "consistent"):
             return result
         found.append(result)
@@ -120,6 +121,13 @@ def passed_over(observation: Observation, method: str) -> tuple[tuple[str, str],
         for candidate in before
         if candidate.automatic
     )
+
+
+def _verdict_first(result: Recovery) -> Recovery:
+    """Put the part of a reason in front that says that the samples are not determined."""
+    parts = result.reason.split("; ")
+    parts.sort(key=lambda part: not part.startswith("undetermined"))
+    return dataclasses.replace(result, reason="; ".join(parts))
 
 
 def _check_memory(observation: Observation) -> None:

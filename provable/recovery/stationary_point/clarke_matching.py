@@ -207,7 +207,8 @@ def _judged(observation: Observation, program: CellMoments, solutions: list[Refi
     fibre += [f"null-space:{best.open_directions}"] if best.open_directions > 0 else []
     known = count_equations(observation, samples=max(len(labels), count_equations(observation).samples or 0))
     between = int(np.count_nonzero((atoms.states > AT_A_KINK) & (atoms.states < 1 - AT_A_KINK)))
-    remarks = [f"all have the margin {best.margin:.6g}, and {between} Clarke multipliers at kinks are between 0 and 1"]
+    kinks = f"{between} Clarke multiplier{' at a kink is' if between == 1 else 's at kinks are'} between 0 and 1"
+    remarks = [f"all have the margin {best.margin:.6g}, and {kinks}"]
     if not good:
         most = max(residual, best.misfit)
         limit = f"{tolerance:.2g} = {RATIO:.0f}·{longest(observation)}·ε·κ"
@@ -219,9 +220,7 @@ def _judged(observation: Observation, program: CellMoments, solutions: list[Refi
     size = observation.batch_size if observation.labels is None else len(observation.labels)
     if size != len(labels) and (loose := _splittable(arrangement, atoms)):
         each = "one of them" if loose == 1 else f"each of {loose} of them"
-        doubts.append(
-            f"the number of samples is not known to be {len(labels)}, and {each} can be several of the same cell"
-        )
+        doubts.append(f"{each} can be several of the same cell, unless the samples are known to be {len(labels)}")
         doubts[0] = "undetermined: " + doubts[0].removeprefix("undetermined: ")
     if is_only_solution(program, atoms, best.margin):
         remarks.append("numerically there are no others of this margin with one sample for each label and cell")
@@ -248,14 +247,13 @@ def _doubts(observation: Observation, best: Refined, good: list[Refined], counte
     if rivals:
         other = min(rivals, key=lambda one: (len(one.atoms.coefficients), -_distance(best.atoms, one.atoms)))
         doubts.append(
-            f"other data explain the point as well: {len(other.atoms.coefficients)} samples of margin {other.margin:.6g}, "
-            f"and a sample of one of the two sets is {_distance(best.atoms, other.atoms):.3g} from all of the other"
+            f"other data explain the point as well: {len(other.atoms.coefficients)} samples of margin {other.margin:.6g}, up "
+            f"to {_distance(best.atoms, other.atoms):.3g} away"
         )
     stated = observation.batch_size
     if stated is not None and stated > len(best.atoms.coefficients):
         doubts.append(
-            f"of {stated} samples {len(best.atoms.coefficients)} suffice to explain the point, and samples without weight "
-            "leave no trace"
+            f"of {stated} samples {len(best.atoms.coefficients)} suffice, and those without weight leave no trace"
         )
     if doubts and not (len(doubts) == 1 and doubts[0].startswith("of ")):
         doubts[0] = f"undetermined: {doubts[0]}"

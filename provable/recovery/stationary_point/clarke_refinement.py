@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
+import scipy.optimize
 from numpy.typing import NDArray
 
 from provable.recovery.stationary_point.arrangement import Arrangement
@@ -48,7 +50,9 @@ class Refined:
         Norm of what the stationarity equations leave, and of what the margins leave relative to m, together.
     open_directions : int
         Directions of points, coefficients, multipliers and m that change nothing to first order, those at right angles to the
-        row space among them; without bias but for the scale of all samples together.
+        row space among them; without bias but for the scale of all samples together. Where a multiplier is 0 or 1, those
+        with the sample off the kink or those with it on the kink, if one of them takes the multiplier inward; whichever are
+        more.
     """
 
     atoms: Atoms
@@ -91,6 +95,23 @@ def _solved(matrix: Float, right: Float) -> Float:
     scales = np.linalg.norm(matrix, axis=0)
     scales[scales == 0] = 1.0
     return np.asarray(np.linalg.lstsq(matrix / scales, right, rcond=1e-11)[0] / scales)
+
+
+def _null_space(matrix: Float) -> Float:
+    """Orthonormal columns that the matrix, with columns of length one, takes to zero."""
+    scales = np.linalg.norm(matrix, axis=0)
+    _, singular, right = np.linalg.svd(matrix / np.where(scales > 0, scales, 1.0))
+    return np.asarray(right[int(np.count_nonzero(singular > RANK * singular[0])) :].T)
+
+
+def _has_inward(changes: Float) -> bool:
+    """Whether a combination of the columns has no negative entry, and one that is positive."""
+    if not changes.size:
+        return False
+    found: Any = scipy.optimize.linprog(
+        -np.sum(changes, axis=0), A_ub=-changes, b_ub=np.zeros(len(changes)), bounds=(-1.0, 1.0), method="highs"
+    )
+    return bool(found.status == 0 and -found.fun > AT_A_KINK)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -177,7 +198,7 @@ class _System:
         return Refined(Atoms(points, coefficients, clipped), margin, misfit, self._open(unknowns, states))
 
     def _open(self, unknowns: Float, states: Float) -> int:
-        """Nullity of the derivative; a kink whose multiplier is at an end is none, since the sample may leave it."""
+        """Nullity of the derivative; a sample with a multiplier at an end may leave the kink, or stay and change that."""
         count, dimension = self._shape
         ends = states[tuple(self.kinks.T)]
         proper = (ends > AT_A_KINK) & (ends < 1 - AT_A_KINK)
@@ -185,10 +206,13 @@ class _System:
         active[tuple(self.kinks[~proper].T)] = ends[~proper] > 0.5
         smaller = dataclasses.replace(self, active=active, kinks=self.kinks[proper])
         head = count * (dimension + 1)
-        matrix = smaller.derivative(np.concatenate([unknowns[:head], ends[proper], unknowns[-1:]]))
-        scales = np.linalg.norm(matrix, axis=0)
-        singular = np.linalg.svd(matrix / np.where(scales > 0, scales, 1.0), compute_uv=False)
-        nullity = int(matrix.shape[1]) - int(np.count_nonzero(singular > RANK * singular[0]))
+        basis = _null_space(smaller.derivative(np.concatenate([unknowns[:head], ends[proper], unknowns[-1:]])))
+        nullity = basis.shape[1]
+        if not np.all(proper):
+            staying = _null_space(self.derivative(unknowns))
+            inward = np.where(ends > 0.5, -1.0, 1.0)[~proper, None] * staying[head:-1][~proper]
+            if staying.shape[1] > nullity and _has_inward(inward):
+                nullity = staying.shape[1]
         # At right angles to the row space, S^T diag(c) X = 0 alone is asked of the samples' parts.
         outside = self.arrangement.basis.shape[0] - dimension
         nullity += outside * (count - int(np.linalg.matrix_rank(states, tol=RANK * max(states.shape))))

@@ -134,16 +134,14 @@ class EquationCount:
         per_sample = self.unknowns_per_sample - self.equations_per_sample - self._fewer
         extra = f" and {self.common_unknowns} in common" if self.common_unknowns else ""
         scale = " up to scale" if self.scaling else ""
-        unknowns = f"{per_sample} unknown{'' if per_sample == 1 else 's'}{scale}"
-        net = f"each sample has {unknowns} that its own margin or loss does not fix{extra}"
-        if not self.equations_per_sample:
-            net = f"each sample has {unknowns}"
-        end = f"so at most {self.largest} sample{'' if self.largest == 1 else 's'} can be determined"
+        own = " beyond its margin or loss" if self.equations_per_sample else ""
+        net = f"{per_sample} unknown{'' if per_sample == 1 else 's'} a sample{scale}{own}{extra}"
+        most = f"at most {self.largest} sample{'' if self.largest == 1 else 's'} can be determined"
         if self.verdict != "undetermined":
-            return f"{known}, and {net}, {end}"
+            return f"{most}: {known} for {net}"
         count = self.samples or max(self.rank, 1)
-        number = f"{'' if self.samples else 'at least '}{count} sample{' is' if count == 1 else 's are'}"
-        return f"undetermined: {number} behind the point, {known}, and {net}, {end}"
+        number = f"{'' if self.samples else 'at least '}{count} {'is' if count == 1 else 'are'} behind the point"
+        return f"undetermined: {most}, and {number}: {known} for {net}"
 
     @property
     def _fewer(self) -> int:

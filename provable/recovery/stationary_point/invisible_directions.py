@@ -96,19 +96,18 @@ def invisible_directions(
         fibre.append(f"null-space:{exchanges * dimension}")
         parts.append(
             f"the first layer sees {rank} of {weight.shape[1]} directions, and the {count} samples can move in "
-            f"{exchanges * dimension} dimensions without bound with the same parameters and margins"
+            f"{exchanges * dimension} dimensions without bound"
         )
     elif dimension:
         parts.append(
-            f"the first layer sees {rank} of {weight.shape[1]} directions: along the others a sample can be replaced by "
-            "pairs on both sides of it, at any distance, with the same parameters and margins"
+            f"the first layer sees {rank} of {weight.shape[1]} directions: along the others samples can be split into pairs "
+            "at any distance"
         )
     if dimension:
         fibre.append("splitting")
     elif piecewise:
         parts.append(
-            "the first layer sees every direction; samples may be split and merged with the same parameters as far as their "
-            "activation cells reach"
+            "the first layer sees every direction, but samples may be split and merged as far as their activation cells reach"
         )
     return InvisibleDirections(dimension, rank, exchanges, piecewise, tuple(fibre), "; ".join(parts))
 
@@ -128,8 +127,9 @@ def with_invisible_directions(observation: Observation, recovery: Recovery) -> R
     Recovery
         The same with the names of `invisible_directions` in its fibre (no second ``null-space``) and its sentence behind the
         reason. A certificate isolates its measure from those with as many atoms, so that samples may be split at most; where
-        the observation states as many samples as were found, they may not. Unchanged if nothing was found, for other
-        observations, and if the first layer is not linear or its sensitivities leave the range of float64.
+        the observation states as many samples as were found, they may not, and nothing is said of it. Unchanged if nothing
+        was found, for other observations, and if the first layer is not linear or its sensitivities leave the range of
+        float64.
     """
     if observation.kind != "stationary-point" or not len(recovery.points):
         return recovery
@@ -146,6 +146,8 @@ def with_invisible_directions(observation: Observation, recovery: Recovery) -> R
         return recovery  # within activation cells the certificate says what is open
     counted = any(name.startswith("null-space") for name in recovery.fibre)
     names = [name for name in found.fibre if not (complete if name == "splitting" else counted)]
+    if complete and not names:
+        return recovery
     fibre = (*recovery.fibre, *(name for name in names if name not in recovery.fibre))
     reason = "; ".join(part for part in (recovery.reason, found.sentence) if part)
     return dataclasses.replace(recovery, fibre=fibre, reason=reason)

@@ -67,9 +67,15 @@ def feasible_margins(program: CellMoments, at_most: int) -> list[float]:
     lonely = [k for k in range(1, len(grid) - 1) if not good[k - 1 : k + 2].any()]
     lonely = [k for k in lonely if costs[k] <= min(costs[k - 1], costs[k + 1])]
     isolated = []
+    unsolved = 1.0 + 2.0 * float(np.max(costs[np.isfinite(costs)], initial=0.0))
+
+    def solved(margin: float) -> float:
+        # where the linear program fails its cost is infinite, and the minimiser takes differences
+        return min(infeasibility(float(margin)), unsolved)
+
     for k in sorted(lonely, key=lambda k: float(costs[k]))[:_NEARBY]:
         found = scipy.optimize.minimize_scalar(
-            infeasibility,
+            solved,
             bounds=(grid[k - 1], grid[k + 1]),
             method="bounded",
             options={"xatol": 1e-9 * grid[k], "maxiter": 40},

@@ -280,6 +280,16 @@ def test_a_point_near_a_stationary_one_is_not_explained(size):
         assert report.verified, report.explanation
 
 
+def test_a_multiplier_at_the_end_of_its_interval_can_move_inward_and_that_is_said():
+    # two samples at the ends of a flat piece: three on it explain the parameters as well, none of their multipliers inside
+    points = np.random.default_rng(0).standard_normal((5, 1))
+    net = maximise_margin(points, np.where(np.arange(5) % 2, 1.0, -1.0), rng=0)
+    result = recover(observed(net, batch_size=5), np.random.default_rng(0))
+    assert result.status == "consistent" and result.undetermined
+    assert np.max(errors(result.points, net.points[support(net)])) > 0.1 or len(result.points) > 4
+    assert any(name.startswith("null-space:") for name in result.fibre)
+
+
 def test_other_margins_have_other_data_on_a_line_and_margin_one_is_preferred():
     net = largest_margin(1, 10, 3)
     result = recover(observed(net), np.random.default_rng(0))

@@ -136,10 +136,12 @@ def test_sentence_has_the_numbers():
     observation = balanced(chain(2, [6], ReLU()), np.random.default_rng(0), copies=2)
     count = count_equations(observation, samples=7)
     assert count.sentence == (
-        "undetermined: 7 samples are behind the point, 3 distinct of 6 hidden neurons give 9 equations, and each sample has "
-        "2 unknowns that its own margin or loss does not fix and 1 in common, so at most 4 samples can be determined"
+        "undetermined: at most 4 samples can be determined, and 7 are behind the point: 3 distinct of 6 hidden neurons give "
+        "9 equations for 2 unknowns a sample beyond its margin or loss and 1 in common"
     )
-    assert count_equations(observation, samples=4).sentence.startswith("3 distinct")
+    assert count_equations(observation, samples=4).sentence.startswith(
+        "at most 4 samples can be determined: 3 distinct"
+    )
 
 
 def test_gap_says_how_sure_the_groups_are():
