@@ -268,7 +268,8 @@ def verify_stationarity(
         word, allowed = "Proved to be" if exact else "Numerically", _accepted(exact, tolerance, kink_tolerance)
         explanation = (
             f"{word} a KKT point of the max-margin problem{allowed}: residual {residual:.1e}, "
-            f"smallest margin {smallest_float:.6g}, {len(used)} of {len(margins)} multipliers positive, {kinks} pre-activations at kinks."
+            f"smallest margin {smallest_float:.6g}, "
+            f"{len(used)} of {len(margins)} multipliers positive, {kinks} pre-activations at kinks."
         )
     return StationarityReport(
         problem="max-margin",
