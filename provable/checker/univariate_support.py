@@ -22,6 +22,9 @@ from provable.checker.archive import Archive
 from provable.checker.description import layers_of
 from provable.checker.verdict import Invalid
 
+_BITS = 128
+"""Binary digits behind the point of a root."""
+
 Neuron = tuple[Fraction, Fraction, Fraction]
 """w, b and v."""
 
@@ -191,9 +194,8 @@ class _Network:
 
 
 def _root_above(square: Fraction) -> Fraction:
-    """A rational number that is at least the square root."""
-    scaled = square.numerator * square.denominator
-    return Fraction(math.isqrt(scaled) + 1, square.denominator)
+    """A rational number that is at least the square root, by 2⁻¹²⁸ at most."""
+    return Fraction(math.isqrt((square.numerator << (2 * _BITS)) // square.denominator) + 1, 1 << _BITS)
 
 
 def _home(intervals: list[Interval], point: Fraction, coefficient: Fraction, rho: Fraction | None) -> int:

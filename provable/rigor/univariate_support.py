@@ -57,7 +57,7 @@ class _Neurons:
         columns = [np.array(column) for column in zip(*rows, strict=True)]
         self.index = columns[0].astype(int)
         self.weight, self.bias, self.outer, self.side = columns[1:]
-        knots = [float(n.knot) if n.side else math.inf for n in network.neurons]
+        knots = [float(n.knot) if n.side else 0.0 for n in network.neurons]  # constant neurons have none
         self.knot: Float = np.array(knots)
         self.square = float(np.sum(self.weight**2 + self.bias**2))
 

@@ -301,3 +301,13 @@ def test_the_residual_tells_a_wrong_margin():
     right = best_fits(network)[0]
     assert right.margin == 1 and right.residual < 1e-12
     assert fit(network, right.equations, 50.0, right.tolerance).residual > 1e-3
+
+
+def test_a_constant_neuron_beside_others_is_no_trouble():
+    """f = 1 - |x| with (-2, -), (0, +), (2, -), λ = (1/2, 2, 1/2), slopes 1/4 at the kink, exactly; warnings are errors."""
+    observation = observation_of(np.array([[0.0, 1.0], [1.0, 0.0], [-1.0, 0.0]]), np.array([1.0, -1.0, -1.0]))
+    recovered = univariate.recover(observation, RNG)
+    assert recovered.status == "certified", recovered.reason
+    assert recovered.points[:, 0] == pytest.approx([-2.0, 0.0, 2.0], abs=1e-9)
+    assert recovered.coefficients[:, 0] == pytest.approx([-0.5, 2.0, -0.5], abs=1e-9)
+    assert provable.check(recovered, observation=observation).valid
