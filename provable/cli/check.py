@@ -154,9 +154,11 @@ def in_numbers(certificate: str) -> str:
             f"{_rounded(outside, up=True)} together at most"
         )
     radius, eta, rho = (Fraction(data[key]) for key in ("radius", "eta", "rho"))
+    # modulo positive scaling only points x with x·x̂ = ‖x̂‖² are spoken of
+    scaled = " (each point scaled to the component that it has here)" if data.get("modulo") else ""
     return (
-        f"whatever lies within {_rounded(radius, up=False)} of these points and coefficients and explains the observation "
-        f"up to {_rounded(eta, up=False)} lies within {_rounded(rho, up=True)} of them"
+        f"whatever{scaled} lies within {_rounded(radius, up=False)} of these points and coefficients and explains the "
+        f"observation up to {_rounded(eta, up=False)} lies within {_rounded(rho, up=True)} of them"
     )
 
 

@@ -48,7 +48,8 @@ class Recovery:
     fibre : tuple of str
         What the observation leaves open: symmetries (`provable.symmetries`) such as ``"permutation"``, ``"joint-sign"``,
         ``"positive-scaling"``; ``"null-space:k"`` (a k-dimensional space of directions); at stationary points ``"splitting"``
-        (samples may stand for pairs at any distance) and ``"margin"`` (other margins are consistent, with other samples).
+        (samples may stand for several others, at any distance or in their activation cells) and ``"margin"`` (other margins
+        are consistent, with other samples).
     status : {"certified", "consistent", "partial", "failed"}
         ``certified``: a certificate was made and the independent checker accepts it. ``consistent``: the residual is at
         rounding level. ``partial``: some atoms only, each with its own test. ``failed``: nothing acceptable; points that

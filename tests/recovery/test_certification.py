@@ -142,3 +142,10 @@ def test_a_claim_modulo_scaling_names_it_in_the_fibre():
     assert result.status == "certified", result.reason
     assert "modulo" in json.loads(result.certificate)["data"]
     assert result.fibre == ("positive-scaling",)
+
+
+def test_a_claim_modulo_scaling_says_so():
+    numbers = {"radius": "1/32", "eta": "1/64", "rho": "1/128"}
+    for modulo in ({}, {"modulo": ["positive-scaling:3"]}):
+        text = in_numbers(json.dumps({"claim": "isolated-recovery", "data": numbers | modulo}))
+        assert ("scaled" in text) == bool(modulo)

@@ -231,6 +231,12 @@ def from_patterns(
             f"{rank}, and of no choice that was found do all agree with the samples it would give",
         )
     points, factors = disaggregation.samples(rows[good], agreement.factors[good])
+    if not np.all(np.isfinite(points)):
+        return nothing_found(
+            observation,
+            method,
+            f"a choice of patterns of layer {first.index} gives a sample that the bias has no weight for",
+        )
     recovery = judge(
         observation,
         points.reshape(-1, *observation.architecture.input_shape),

@@ -146,12 +146,13 @@ class Disaggregation:
         Returns
         -------
         points : array of shape (n, d)
-            The inputs; of norm 1 if nothing tells their length.
+            The inputs; of norm 1 if nothing tells their length, not finite where a factor is zero.
         factors : array of shape (n,)
             The r_i.
         """
         if self.has_bias_gradient:
-            return rows[:, :-1] / rows[:, -1:], rows[:, -1].copy()
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                return rows[:, :-1] / rows[:, -1:], rows[:, -1].copy()
         factors = np.sign(signs) * np.linalg.norm(rows, axis=1)
         return rows / factors[:, None], factors
 

@@ -201,7 +201,10 @@ def _judged(
             status = "failed"
         elif status == "consistent" and (labels is None or network.is_piecewise_affine):
             status = "partial"
+        if status == "partial" and observation.kind == "stationary-point":
+            fibre = (*fibre, "splitting")
     elif stated is None and network.is_piecewise_affine:
+        fibre = (*fibre, "splitting") if observation.kind == "stationary-point" else fibre
         reason = _joined(
             reason,
             "the number of samples is not known, and one atom can stand for several with the same active neurons",

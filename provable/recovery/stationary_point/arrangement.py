@@ -81,10 +81,14 @@ class Arrangement:
         rows = np.array([outer[group] @ first.weight[group] for group in members]).reshape(len(members), -1)
         directions = rows / squares[:, None]
         _, singular, right = np.linalg.svd(directions, full_matrices=False)
-        basis = right[singular > _DIFFERENT * np.max(singular, initial=0.0)].T
-        directions = directions @ basis
+        offsets = np.zeros(len(members))
         if first.bias is not None:
             offsets = np.array([outer[group] @ first.bias[group] for group in members]) / squares
+        # weights that are rounding beside the biases show no direction
+        largest = max(float(np.max(singular, initial=0.0)), float(np.max(np.abs(offsets), initial=0.0)))
+        basis = right[singular > _DIFFERENT * largest].T
+        directions = directions @ basis
+        if first.bias is not None:
             directions = np.column_stack([directions, offsets])
         return cls(basis, directions, signs, squares, members, first.bias is not None)
 

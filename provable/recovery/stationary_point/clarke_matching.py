@@ -129,6 +129,10 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
         raise UnsupportedError(f"method {NAME}: {reason}")
     count = count_equations(observation)
     arrangement = Arrangement.of(observation)
+    if not arrangement.basis.shape[1]:
+        return nothing_found(
+            observation, NAME, "undetermined: the first layer sees no direction, so that nothing of the samples is left"
+        )
     patterns = arrangement.patterns(LARGEST_CELLS)
     if patterns is None:
         units, rank = len(arrangement.signs), arrangement.basis.shape[1]
@@ -222,6 +226,7 @@ def _judged(observation: Observation, program: CellMoments, solutions: list[Refi
         each = "one of them" if loose == 1 else f"each of {loose} of them"
         doubts.append(f"{each} can be several of the same cell, unless the samples are known to be {len(labels)}")
         doubts[0] = "undetermined: " + doubts[0].removeprefix("undetermined: ")
+        fibre.append("splitting")
     if is_only_solution(program, atoms, best.margin):
         remarks.append("numerically there are no others of this margin with one sample for each label and cell")
     elif not doubts:

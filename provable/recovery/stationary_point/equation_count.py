@@ -12,7 +12,8 @@ and their coefficients, but far from all of them are new ones:
   :math:`s_{ik} \in [0, 1]`: it changes nothing;
 * each sample brings what its loss says of its coefficient: the margin :math:`y_i f(x_i) = m` or, with weight decay w,
   :math:`w c_i = -\ell'(f(x_i), y_i)`, with one unknown m or w for all samples;
-* without any bias and with homogeneous activations (x, c) and (t x, c / t) look alike, and margins merely fix these scales.
+* without any bias and with homogeneous activations, of degree p, (x, c) and (t x, c / tᵖ) look alike, and margins merely fix
+  these scales.
 
 For two layers of ReLUs with first-layer bias, n distinct neurons and d inputs these are :math:`n (d + 1) + N` equations for
 :math:`N (d + 1) + 1` unknowns, so at most :math:`(n (d + 1) - 1) / d` samples can be determined.
@@ -38,6 +39,7 @@ from provable.architectures import Activation, Identity, Polynomial
 from provable.errors import InputError, UnsupportedError
 from provable.observations import Observation
 from provable.recovery.batch.chain import FullyConnected, is_affine, is_homogeneous, is_odd, reason_against
+from provable.symmetries import scaling_degree
 
 Float = NDArray[np.float64]
 
@@ -214,7 +216,7 @@ def count_equations(
     loss = observation.architecture.loss
     unknowns = inputs + outputs - (loss == "cross_entropy")
     own = _own_equations(observation, outputs) if margins else 0
-    scaling = "positive-scaling" in network.symmetries
+    scaling = any(map(scaling_degree, network.symmetries))
     common = 1 if own and not common_known and not scaling else 0
     free = unknowns - own - (1 if scaling and not own else 0)
     return EquationCount(

@@ -82,6 +82,9 @@ def invisible_directions(
         If the first layer is not linear.
     """
     path, weight = _first_layer(observation)
+    bias = observation.parameters.get(f"{path}/bias")
+    if bias is not None and np.linalg.norm(weight) <= relative_tolerance * np.linalg.norm(bias):
+        weight = np.zeros_like(weight)  # rounding beside the biases
     dimension = len(null_space(weight, relative_tolerance=relative_tolerance))
     rank = weight.shape[1] - dimension
     exchanges, count = 0, 0

@@ -280,6 +280,17 @@ def test_a_point_near_a_stationary_one_is_not_explained(size):
         assert report.verified, report.explanation
 
 
+@pytest.mark.parametrize("points", [[[0.0], [-1.5]], [[1.5], [-2.0], [-0.25]]])
+def test_a_constant_network_shows_nothing_of_its_samples(points):
+    # labels are all the same: a bias alone has the largest margin, with weights that are zero or rounding
+    net = maximise_margin(np.array(points), np.ones(len(points)), rng=0)
+    result = recover(observed(net), np.random.default_rng(0))
+    assert result.status == "failed" and "sees no direction" in result.reason
+    by_any = recover_by_any(observed(net), rng=0)
+    assert "splitting" in by_any.fibre
+    assert by_any.status in ("failed", "partial") or by_any.undetermined
+
+
 def test_a_multiplier_at_the_end_of_its_interval_can_move_inward_and_that_is_said():
     # two samples at the ends of a flat piece: three on it explain the parameters as well, none of their multipliers inside
     points = np.random.default_rng(0).standard_normal((5, 1))

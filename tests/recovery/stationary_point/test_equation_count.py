@@ -93,6 +93,14 @@ def test_deeper_and_other_chains_have_no_more_than_counted(seed, bias, name, out
         assert rank == count.equations
 
 
+def test_the_scale_of_samples_behind_cubes_is_no_unknown():
+    # (x, c) and (t x, c / t³) look alike: two neurons give 2 (3 + 1) - 2 equations for 3 unknowns of each of two samples
+    net = chain(3, [2], Polynomial((0.0, 0.0, 0.0, 1.0)), bias=(False, False), loss="squared")
+    theta = Parameters.from_vector(net, np.random.default_rng(0).standard_normal(net.parameter_count))
+    count = count_equations(Observation("stationary-point", net, theta), samples=2)
+    assert (count.scaling, count.equations, count.largest, count.verdict) == (True, 6, 2, "not excluded")
+
+
 @settings(max_examples=60, deadline=None)
 @given(stationary_points(depths=(2, 3)))
 def test_exact_stationary_points_are_balanced_and_keep_their_count_when_neurons_are_split(point):
