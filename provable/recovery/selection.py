@@ -22,6 +22,7 @@ from provable.recovery.parameter_matching import method as parameter_matching
 from provable.recovery.result import STATUSES, Recovery
 from provable.recovery.stationary_point import buzaglo2023, clarke_matching, haim2022, polynomial_activation, univariate
 from provable.recovery.stationary_point.invisible_directions import with_invisible_directions
+from provable.recovery.stationary_point.samples_on_kinks import with_doubt_of_kinks
 from provable.recovery.training_labels import with_norms
 
 METHODS: tuple[Method, ...] = (
@@ -89,7 +90,7 @@ def recover(observation: Observation, *, method: str = "auto", rng: Any = None) 
             reasons.append(f"{candidate.name}: {reason}")
             continue
         result = certified(observation, with_norms(observation, candidate.recover(observation, generator)))
-        result = _verdict_first(with_invisible_directions(observation, result))
+        result = with_doubt_of_kinks(observation, _verdict_first(with_invisible_directions(observation, result)))
         if result.status in ("certified", "consistent"):
             return result
         found.append(result)

@@ -117,8 +117,9 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
     Recovery
         ``consistent`` if samples with Clarke multipliers in [0, 1] and a common margin explain θ up to 30 k ε κ, with
         ``null-space:k`` in the fibre if k directions are open at the solution; the reason begins with ``undetermined`` if the
-        count of equations says so, a direction is open or other samples explain θ as well. Otherwise ``failed``. Samples
-        orthogonal to the rows of the first layer are taken for zero in these directions.
+        count of equations says so, a direction is open or other samples explain θ as well or are not excluded
+        (`is_only_solution`). Otherwise ``failed``. Samples orthogonal to the rows of the first layer are taken for zero in
+        these directions.
 
     Raises
     ------
@@ -158,7 +159,7 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
         what = (
             "no solution of the linear programs was refined"
             if found is None
-            else f"the fewest samples found are {found}"
+            else f"the fewest samples found are {found}, and fewer are not excluded"
         )
         return nothing_found(observation, NAME, f"{what}; {count.sentence}")
     return _judged(observation, program, fitting)
@@ -230,7 +231,7 @@ def _judged(observation: Observation, program: CellMoments, solutions: list[Refi
     if is_only_solution(program, atoms, best.margin):
         remarks.append("numerically there are no others of this margin with one sample for each label and cell")
     elif not doubts:
-        remarks.append("no other data were found, which is no proof that there are none")
+        doubts.append("undetermined: no other data were found, but none are excluded either")
     return Recovery(
         points,
         atoms.coefficients[:, None],

@@ -291,6 +291,18 @@ def test_a_constant_network_shows_nothing_of_its_samples(points):
     assert by_any.status in ("failed", "partial") or by_any.undetermined
 
 
+def test_isolated_data_that_need_not_be_the_only_ones_are_undetermined():
+    # the training data have three kinks; three samples without kinks explain the same three neurons, and are isolated
+    points = np.array([[1.1858, -0.7826, -1.7254], [0.7645, 0.2881, -0.1992], [-0.8555, 0.2999, 0.0309]])
+    net = maximise_margin(points, np.array([1.0, -1.0, 1.0]), bias=False, rng=0)
+    found = [recover_by_any(observed(net, batch_size=3), rng=seed) for seed in range(3)]
+    assert any(result.status == "certified" for result in found)
+    assert all(result.status == "failed" or result.undetermined for result in found)
+    sizes = np.linalg.norm(points, axis=1, keepdims=True)
+    rays = [result.points / np.linalg.norm(result.points, axis=1, keepdims=True) for result in found]
+    assert any(np.max(errors(directions, points / sizes)) > 0.1 for directions in rays)
+
+
 def test_a_multiplier_at_the_end_of_its_interval_can_move_inward_and_that_is_said():
     # two samples at the ends of a flat piece: three on it explain the parameters as well, none of their multipliers inside
     points = np.random.default_rng(0).standard_normal((5, 1))
