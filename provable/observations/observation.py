@@ -42,7 +42,8 @@ class Observation:
     ----------
     kind : {"gradient", "parameter-change", "stationary-point"}
         Where `vector` comes from: the gradient of the loss over a batch, the change of the parameters by training, or the
-        parameters themselves as a stationary point.
+        parameters themselves as a stationary point (of the max-margin problem at the scale where the smallest margin is
+        one, to which that problem is normalised).
     architecture : Architecture
         The network and its loss.
     parameters : Parameters
