@@ -21,6 +21,7 @@ from provable.recovery.parameter_matching import alternating_projections, loo202
 from provable.recovery.parameter_matching import method as parameter_matching
 from provable.recovery.result import STATUSES, Recovery
 from provable.recovery.stationary_point import buzaglo2023, clarke_matching, haim2022, polynomial_activation, univariate
+from provable.recovery.stationary_point.equation_count import imbalance_remark
 from provable.recovery.stationary_point.invisible_directions import with_invisible_directions
 from provable.recovery.stationary_point.samples_on_kinks import with_doubt_of_kinks
 from provable.recovery.training_labels import with_norms
@@ -96,7 +97,10 @@ def recover(observation: Observation, *, method: str = "auto", rng: Any = None) 
         found.append(result)
     if not found:
         return nothing_found(observation, "", f"no method supports the observation ({'; '.join(reasons)})")
-    return min(found, key=lambda result: (STATUSES.index(result.status), -len(result.points), result.residual))
+    best = min(found, key=lambda result: (STATUSES.index(result.status), -len(result.points), result.residual))
+    if best.status == "failed" and (remark := imbalance_remark(observation)):
+        return dataclasses.replace(best, reason=f"{remark}; {best.reason}")
+    return best
 
 
 def passed_over(observation: Observation, method: str) -> tuple[tuple[str, str], ...]:
@@ -126,6 +130,8 @@ def passed_over(observation: Observation, method: str) -> tuple[tuple[str, str],
 
 def _verdict_first(result: Recovery) -> Recovery:
     """Put the part of a reason in front that says that the samples are not determined."""
+    if result.status == "failed":  # then the failure comes first
+        return result
     parts = result.reason.split("; ")
     parts.sort(key=lambda part: not part.startswith("undetermined"))
     return dataclasses.replace(result, reason="; ".join(parts))

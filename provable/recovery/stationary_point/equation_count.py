@@ -46,6 +46,9 @@ Float = NDArray[np.float64]
 DEAD = 1e-6
 """Neurons whose weights are this small relative to the layer's largest are dead: decay takes them to zero, slowly."""
 
+BALANCED = 1e-9
+"""Norms of incoming and outgoing weights that differ by less, relatively, are those of a finished training."""
+
 _ROUNDING = 1e-12
 """Differences of normalised weights below this are rounding: a few hundred units of it."""
 
@@ -234,6 +237,32 @@ def count_equations(
         common_unknowns=common,
         scaling=scaling,
         largest=max(equations - common, 0) // free,
+    )
+
+
+def imbalance_remark(observation: Observation) -> str:
+    """Say of an observation how far it is from any stationary point, as far as the parameters alone show it.
+
+    Parameters
+    ----------
+    observation : Observation
+        Any observation.
+
+    Returns
+    -------
+    str
+        The largest difference of the norms of a neuron's incoming and outgoing weights; empty if it is below `BALANCED`, for other
+        observations and networks, and where activations are not homogeneous, so that nothing is known of these norms.
+    """
+    try:
+        imbalance = count_equations(observation).imbalance
+    except (InputError, UnsupportedError):
+        return ""
+    if not imbalance > BALANCED:
+        return ""
+    return (
+        "the parameters are at no stationary point: the norms of a neuron's incoming and outgoing weights differ by "
+        f"{imbalance:.2g} times the larger"
     )
 
 

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from provable.architectures import Architecture, AvgPool2d, Flatten, LeakyReLU, Linear, Polynomial, ReLU, Tanh
 from provable.errors import InputError, UnsupportedError
+from provable.max_margin import maximise_margin
 from provable.networks import Parameters
 from provable.observations import Observation
+from provable.recovery import recover
 from provable.recovery.batch.chain import FullyConnected
 from provable.recovery.batch.jacobian import embedding_jacobian
-from provable.recovery.stationary_point.equation_count import count_equations
+from provable.recovery.stationary_point.equation_count import count_equations, imbalance_remark
 from provable.theorems.strategies.stationary_points import stationary_points
 
 
@@ -184,6 +186,18 @@ def test_a_point_that_is_not_stationary_is_said_to_be_none():
         "if the point is stationary: norms of incoming and outgoing weights, equal at one, differ by 33.3%"
         in count.sentence
     )
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-6])
+def test_a_failed_recovery_says_how_far_the_parameters_are_from_a_stationary_point(size):
+    net = maximise_margin(np.random.default_rng(0).standard_normal((4, 3)), np.array([1.0, -1.0, 1.0, -1.0]), rng=0)
+    point = Observation("stationary-point", net.architecture, net.parameters, batch_size=4)
+    assert imbalance_remark(point) == ""
+    moved = dict(net.parameters) | {"2/weight": (1.0 + size) * net.parameters["2/weight"]}
+    away = Observation("stationary-point", net.architecture, Parameters(net.architecture, moved), batch_size=4)
+    result = recover(away, rng=0)
+    assert result.status == "failed"
+    assert "at no stationary point" in result.reason and f"differ by {size / (1 + size):.2g}" in result.reason
 
 
 def test_wrong_input_is_named():
