@@ -251,8 +251,8 @@ def imbalance_remark(observation: Observation) -> str:
     Returns
     -------
     str
-        The largest difference of the norms of a neuron's incoming and outgoing weights; empty if it is below `BALANCED`, for other
-        observations and networks, and where activations are not homogeneous, so that nothing is known of these norms.
+        The largest difference of the norms of a neuron's incoming and outgoing weights; empty if it is below `BALANCED`, for
+        other observations and networks, and where activations are not homogeneous, so that nothing is known of these norms.
     """
     try:
         imbalance = count_equations(observation).imbalance
