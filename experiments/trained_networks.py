@@ -323,7 +323,7 @@ def cases(chosen: argparse.Namespace) -> list[tuple[str, float, int, int]]:
     if chosen.full:
         listed += [("trained", decay, 100, 1000) for decay in (1e-2, 1e-3)]
         listed += [("largest margin", float(dimension), 10, 0) for dimension in (1, 2, 3)]
-    return listed
+    return list(dict.fromkeys(listed))  # few samples are asked for twice otherwise
 
 
 def main(words: list[str]) -> None:

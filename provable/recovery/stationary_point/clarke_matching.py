@@ -160,6 +160,8 @@ def recover(observation: Observation, rng: np.random.Generator) -> Recovery:
             "no solution of the linear programs was refined"
             if found is None
             else f"the fewest samples found are {found}, and fewer are not excluded"
+            if observation.labels is None
+            else f"samples explain the point, at least {found}, but none with the labels that the observation states"
         )
         return nothing_found(observation, NAME, f"{what}; {count.sentence}")
     return _judged(observation, program, fitting)

@@ -327,6 +327,12 @@ def test_fewer_samples_than_explain_the_point_are_not_accepted():
     assert "the fewest samples found are" in result.reason
 
 
+def test_labels_that_contradict_the_samples_are_said():
+    net = largest_margin(1, 6, 2)
+    result = recover(observed(net, labels=np.ones(6)), np.random.default_rng(0))
+    assert result.status == "failed" and "none with the labels that the observation states" in result.reason
+
+
 def test_what_it_does_not_take():
     net = largest_margin(1, 6, 0)
     other = Observation("gradient", net.architecture, net.parameters, dict(net.parameters))
