@@ -163,7 +163,8 @@ def _show(
     )
     if result.reason:
         # one clause a line, the verdict first
-        for number, clause in enumerate(result.reason.removeprefix("undetermined: ").split("; ")):
+        reason = result.reason.removeprefix("undetermined: ") if result.undetermined else result.reason
+        for number, clause in enumerate(reason.replace("; ", ";\n").splitlines()):
             table.add_row("" if number else "reason", _plain(clause))
     table.add_row("method", _plain(result.method or "none"))
     if result.method:

@@ -78,6 +78,15 @@ def test_largest_margins_are_one_and_kinks_are_told(folder, capsys):
     assert "if kinked units have the slopes that backpropagation gives them." in text
 
 
+def test_that_samples_are_undetermined_is_said_in_the_first_words(folder, capsys):
+    made(capsys, "--count", 4)
+    status, output, error = call(capsys, "recover", "o.npz")
+    lines = output.splitlines()
+    assert (status, error) == (0, "")
+    assert "consistent, undetermined" in lines[0] and "samples can be determined" in lines[1]
+    assert json.loads(call(capsys, "recover", "o.npz", "--json")[1])["reason"].startswith("undetermined: ")
+
+
 def test_what_is_not_finished_is_said(folder, capsys):
     arguments = ["--architecture", "margin.json", "--count", 5, "--train", "stationary-point", "--steps", 1]
     status, output, _ = call(capsys, "observe", "-o", "o.npz", *arguments, "--weight-decay", "1e-2")
