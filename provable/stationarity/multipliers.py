@@ -28,6 +28,9 @@ from provable.arithmetic import EPSILON, Array
 PRICE_ROUNDINGS = 64
 """Prices below this many roundings of the norms multiplied do not release anything."""
 
+DEPENDENT_ROUNDINGS = 16
+"""Columns are dependent if they are so up to this many roundings per entry."""
+
 ZERO, FREE, FULL = -1, 0, 1
 """Where a part μ_k of its cell's multiplier λ is: at 0, between, or at λ."""
 
@@ -227,6 +230,8 @@ def _least_squares(matrix: Array, right: Array) -> Array:
 
     norms = np.linalg.norm(matrix, axis=0)
     norms = np.where(norms > 0, norms, 1.0)
-    solution, *_ = scipy.linalg.lstsq(matrix / norms, right, lapack_driver="gelsy", check_finite=False)
+    # columns that agree but for rounding, as of samples on one ray, are one: what would tell them apart is 1 / ε large
+    cutoff = DEPENDENT_ROUNDINGS * max(matrix.shape) * EPSILON
+    solution, *_ = scipy.linalg.lstsq(matrix / norms, right, cond=cutoff, lapack_driver="gelsy", check_finite=False)
     result: Array = solution / norms
     return result

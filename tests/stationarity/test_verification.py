@@ -11,7 +11,7 @@ import scipy.optimize
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from provable.architectures import Architecture, LeakyReLU, Linear, Polynomial, Tanh
+from provable.architectures import Architecture, LeakyReLU, Linear, Polynomial, ReLU, Tanh
 from provable.arithmetic import EPSILON, MODULAR, RATIONAL
 from provable.errors import InputError
 from provable.max_margin import maximise_margin
@@ -73,6 +73,21 @@ def test_scaling_the_parameters_scales_the_multipliers(point, factor):
     assert other.margin == exact.margin * factor**degree
     assert np.allclose(other.multipliers_at_margin_one, exact.multipliers_at_margin_one, rtol=1e-13)
     assert other.margin * other.scale**degree == pytest.approx(1, rel=1e-13)
+
+
+def test_samples_on_one_ray_with_kinks_are_told_apart_by_nothing_but_rounding():
+    """The samples 13 e_1 and 26 e_1 are on a kink of the second unit, and their tangents are parallel."""
+    architecture = Architecture("parallel", (4,), (Linear(4, bias=False), ReLU(), Linear(1, bias=False)), "logistic")
+    first = [[61, -24.75, 0.5, 0], [0, 65.5, 0.5, 0.75], [0.25, 0, 38.75, -51.25], [0.25, 0.75, 0.5, 130.25]]
+    arrays = {"0/weight": np.array(first), "2/weight": np.array([[64.5, -65.25, 65, -129.5]])}
+    points = np.array([[13.0, 0, 0, 0], [5, 12, 0, 0], [26, 0, 0, 0], [0, 0, 20, 0], [0, 0, 4, 3], [0, 0, 40, 0]])
+    labels, parameters = np.array([1.0, -1, 1, 1, -1, 1]), Parameters(architecture, arrays)
+    report = verify_stationarity(architecture, parameters, points, labels)
+    exact = verify_stationarity(
+        architecture, RATIONAL.convert(parameters), RATIONAL.convert(points), RATIONAL.convert(labels)
+    )
+    assert report.kinks["1"].sum() == 2
+    assert report.residual == pytest.approx(float(exact.residual), rel=1e-12)
 
 
 @settings(max_examples=40, deadline=None)

@@ -26,7 +26,7 @@ def test_every_proof_file_is_a_registered_theorem_and_no_more():
 def test_unknown_names_are_refused_with_neighbours():
     with pytest.raises(InputError, match=r"there is no theorem 'wang2023.nope'; close to it: wang2023\."):
         registry.find("wang2023.nope")
-    with pytest.raises(InputError, match=r"there is no theorem 'nope'; close to it: chen2022, .*foundations"):
+    with pytest.raises(InputError, match=r"there is no theorem 'nope'; close to it: .*chen2022, .*foundations"):
         registry.find("nope")
 
 
