@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TESTS_AT_LEAST = 4300
+TESTS_AT_LEAST = 6000
 
 
 def test_number_of_tests_found(request):
