@@ -14,6 +14,7 @@ from provable.cli.application import run
 from provable.cli.truth import Truth
 from provable.networks import embed, forward
 from provable.observations import Observation
+from provable.training.stationary_finish import ACCEPTED
 
 IMAGES, CLASSES = load_digits(return_X_y=True)
 
@@ -64,7 +65,8 @@ def test_smooth_networks_are_explained_by_their_truth(folder, capsys):
 def test_largest_margins_are_one_and_kinks_are_told(folder, capsys):
     observation, truth, document = made(capsys)
     outputs = forward(observation.architecture, observation.parameters, truth.measure.points)
-    assert (truth.labels * outputs[:, 0]).min() == pytest.approx(1, abs=1e-10)
+    # margins of the support are equations of the finish, which is accepted up to this
+    assert (truth.labels * outputs[:, 0]).min() == pytest.approx(1, abs=ACCEPTED)
     assert observation.labels is None
     report = document["training"]
     assert report["stopped"] == "stationary-point"

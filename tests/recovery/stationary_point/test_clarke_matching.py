@@ -34,6 +34,10 @@ def observed(net, **known):
     return Observation("stationary-point", net.architecture, net.parameters, **known)
 
 
+FOUND = 1e-9
+"""Errors of samples found: networks of largest margin are promised to be stationary to this, and kinks are as exact."""
+
+
 def support(net):
     return net.multipliers > 1e-7
 
@@ -68,7 +72,7 @@ def test_on_a_line_all_samples_are_found(count, seed):
     assert result.residual < 1e-12
     kept = support(net)
     assert len(result.points) == np.count_nonzero(kept)
-    assert np.max(errors(result.points, net.points[kept])) < 1e-9
+    assert np.max(errors(result.points, net.points[kept])) < FOUND
     order, truth = np.argsort(result.points[:, 0]), np.argsort(net.points[kept, 0])
     np.testing.assert_array_equal(result.labels[order], net.labels[kept][truth])
     np.testing.assert_allclose(result.coefficients[order, 0], (net.multipliers * net.labels)[kept][truth], rtol=1e-7)
@@ -79,9 +83,9 @@ def test_what_is_found_in_the_plane_is_a_kkt_point_whether_data_or_not(dimension
     net = largest_margin(dimension, count, seed)
     result = recover(observed(net), np.random.default_rng(0))
     assert result.status == "consistent"
-    report = verify_stationarity(net.architecture, net.parameters, result.points, result.labels, kink_tolerance=1e-9)
+    report = verify_stationarity(net.architecture, net.parameters, result.points, result.labels, kink_tolerance=FOUND)
     assert report.verified, report.explanation
-    assert report.residual < 1e-9
+    assert report.residual < FOUND
     if (
         len(result.points) != np.count_nonzero(support(net))
         or np.max(errors(result.points, net.points[support(net)])) > 1e-6
@@ -92,7 +96,7 @@ def test_what_is_found_in_the_plane_is_a_kkt_point_whether_data_or_not(dimension
 def test_samples_that_can_be_split_are_undetermined_unless_their_number_is_stated():
     points, _, observation = one_neuron_for_each(2, 2, True, np.random.default_rng(0))
     result = recover(observation, np.random.default_rng(0))
-    assert np.max(errors(result.points, points)) < 1e-9
+    assert np.max(errors(result.points, points)) < FOUND
     assert result.reason.startswith("undetermined: ")
     assert "each of 2 of them can be several of the same cell" in result.reason
     stated = Observation("stationary-point", observation.architecture, observation.parameters, batch_size=2)
@@ -119,7 +123,7 @@ def test_samples_seen_alone_are_found_by_matching_and_certified_by_exact_methods
             assert "positive-scaling" in result.fibre
             found = found / np.linalg.norm(found, axis=1, keepdims=True)
             points = points / np.linalg.norm(points, axis=1, keepdims=True)
-        assert np.max(errors(found, points)) < 1e-9
+        assert np.max(errors(found, points)) < FOUND
         nearest = np.argmin(np.linalg.norm(found[:, None] - points[None], axis=2), axis=1)
         np.testing.assert_array_equal(result.labels, labels[nearest])
     assert result.status == "certified"
@@ -204,14 +208,14 @@ def test_the_margin_need_not_be_determined_even_on_a_line(margin):
     rng = np.random.default_rng(0)
     refined = refine(arrangement, program.atoms(program.sparse_vertex(margin, rng)), margin)
     assert refined is not None
-    assert refined.margin == pytest.approx(margin, rel=1e-9)
+    assert refined.margin == pytest.approx(margin, rel=FOUND)
     assert refined.open_directions == 1
     found = refined.atoms.points @ arrangement.basis.T
     report = verify_stationarity(
-        net.architecture, net.parameters, found, np.sign(refined.atoms.coefficients), kink_tolerance=1e-9
+        net.architecture, net.parameters, found, np.sign(refined.atoms.coefficients), kink_tolerance=FOUND
     )
     assert report.verified, report.explanation
-    assert report.margin == pytest.approx(margin, rel=1e-9)
+    assert report.margin == pytest.approx(margin, rel=FOUND)
     assert len(found) == 8
 
 
@@ -248,7 +252,7 @@ def test_splitting_and_permuting_neurons_changes_nothing():
     wider = Architecture("wider", (1,), (Linear(len(order)), ReLU(), Linear(1, bias=False)), "logistic")
     result = recover(Observation("stationary-point", wider, Parameters(wider, pieces)), np.random.default_rng(0))
     assert result.status == "consistent"
-    assert np.max(errors(result.points, net.points[support(net)])) < 1e-9
+    assert np.max(errors(result.points, net.points[support(net)])) < FOUND
 
 
 @pytest.mark.parametrize("factor", [1e-3, 30.0])
@@ -258,7 +262,7 @@ def test_the_size_of_the_network_does_not_matter(factor):
     result = recover(Observation("stationary-point", net.architecture, scaled), np.random.default_rng(0))
     assert result.status == "consistent"
     assert len(result.points) == np.count_nonzero(support(net))
-    assert np.max(errors(result.points, net.points[support(net)])) < 1e-9
+    assert np.max(errors(result.points, net.points[support(net)])) < FOUND
     assert f"margin {factor**2:.6g}," in result.reason
 
 
@@ -275,7 +279,7 @@ def test_a_point_near_a_stationary_one_is_not_explained(size):
     result = recover(Observation("stationary-point", net.architecture, Parameters(net.architecture, pieces)), rng)
     if result.status == "consistent":  # with this few neurons other data may be behind a point nearby
         report = verify_stationarity(
-            net.architecture, Parameters(net.architecture, pieces), result.points, result.labels, kink_tolerance=1e-9
+            net.architecture, Parameters(net.architecture, pieces), result.points, result.labels, kink_tolerance=FOUND
         )
         assert report.verified, report.explanation
 
@@ -317,7 +321,7 @@ def test_other_margins_have_other_data_on_a_line_and_margin_one_is_preferred():
     net = largest_margin(1, 10, 3)
     result = recover(observed(net), np.random.default_rng(0))
     assert "all have the margin 1," in result.reason
-    assert np.max(errors(result.points, net.points[support(net)])) < 1e-9
+    assert np.max(errors(result.points, net.points[support(net)])) < FOUND
 
 
 def test_fewer_samples_than_explain_the_point_are_not_accepted():
