@@ -237,6 +237,7 @@ def _nearest_multipliers(problem: Problem, candidate: Candidate, estimate: Patte
             return np.asarray(scale * np.concatenate([received[i][mask] for i, mask in kinks.items()]))
 
         operator = LinearOperator((size, count), matvec=image, rmatvec=transposed, dtype=np.float64)
+        # 1e-14 is 45 ε: as far as sums over samples and units can be told from zero
         found = scale * np.asarray(
             lsqr(operator, missing, atol=1e-14, btol=1e-14, iter_lim=100 if attempt == 0 else 2000)[0]
         )
